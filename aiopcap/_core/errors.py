@@ -1,0 +1,129 @@
+"""What can go wrong below Python, as exceptions, and the one place that makes them from codes.
+
+Lifetimes are not here: a closed, a busy or an ended stream raises anyio's own exceptions.
+"""
+
+import errno
+import os
+
+from aiopcap._native import ffi, lib
+
+
+class PcapError(Exception):
+    """An error that libpcap or the kernel reported.
+
+    The first argument is libpcap's own text.
+
+    Attributes:
+        code: libpcap's negative status (`PCAP_ERROR_…`), or None where it gave a text only.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NoSuchDeviceError(PcapError, OSError):
+    """There is no capture device of that name (an `OSError`, ENODEV)."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message, code)
+        self.errno = errno.ENODEV
+
+
+class PermissionDeniedError(PcapError, PermissionError):
+    """The process lacks the privilege to capture; the text says which, and how to grant it."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message, code)
+        self.errno = errno.EPERM
+
+
+class InterfaceDownError(PcapError, OSError):
+    """The device exists but is down (an `OSError`, ENETDOWN)."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message, code)
+        self.errno = errno.ENETDOWN
+
+
+class InterfaceGoneError(PcapError, OSError):
+    """The device was removed while it was captured from (an `OSError`, ENXIO).
+
+    Everything that had arrived before is delivered first. The capture stays unusable, even when
+    a device of the same name appears again: open a new one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message, code)
+        self.errno = errno.ENXIO
+
+
+class FilterError(PcapError, ValueError):
+    """A filter expression does not compile; the text is libpcap's (see pcap-filter(7))."""
+
+
+class SavefileError(PcapError, ValueError):
+    """A file is not a savefile, or contradicts itself."""
+
+
+class TruncatedSavefileError(SavefileError, EOFError):
+    """A savefile ends inside a header or a record; all complete records came before."""
+
+
+class SavefileWriteError(SavefileError, OSError):
+    """A savefile could not be written: the disk is full, the pipe is closed.
+
+    Attributes:
+        errno: The system's error number, as in any `OSError`.
+        filename: The file, where it has a name.
+    """
+
+    def __init__(self, cause: OSError, filename: str | None) -> None:
+        where = f"{filename}: " if filename else ""
+        super().__init__(f"{where}{os.strerror(cause.errno or errno.EIO)}")
+        self.errno = cause.errno
+        self.strerror = cause.strerror
+        self.filename = filename
+
+
+class PcapWarning(UserWarning):
+    """libpcap did what was asked, but not all of it (its positive status codes)."""
+
+
+CAPABILITIES_ADVICE = (
+    "capturing needs the capability CAP_NET_RAW (and CAP_NET_ADMIN for monitor mode): run as "
+    "root, or grant it to the interpreter: "
+    "sudo setcap cap_net_raw,cap_net_admin=eip \"$(readlink -f \"$(command -v python3)\")\""
+)
+
+
+def text(pointer: object) -> str:
+    """Return a C string as str; "" for NULL."""
+    raw: bytes = ffi.string(pointer) if pointer else b""
+    return raw.decode(errors="replace")
+
+
+def status_text(code: int) -> str:
+    """Return libpcap's words for a status code."""
+    return text(lib.pcap_statustostr(code))
+
+
+def error_from_status(code: int, detail: str, device: str) -> PcapError:
+    """Translate a negative status of libpcap, with the handle's error text, to an exception."""
+    message = ": ".join(dict.fromkeys(filter(None, (device, status_text(code), detail))))
+    if code == lib.PCAP_ERROR:
+        message = f"{device}: {detail}"
+        # There is no code of its own for this, only the text.
+        if "disappeared" in detail:
+            return InterfaceGoneError(message, code)
+    if code == lib.PCAP_ERROR_NO_SUCH_DEVICE:
+        return NoSuchDeviceError(message, code)
+    if code in (lib.PCAP_ERROR_PERM_DENIED, lib.PCAP_ERROR_PROMISC_PERM_DENIED):
+        return PermissionDeniedError(f"{message}; {CAPABILITIES_ADVICE}", code)
+    if code == lib.PCAP_ERROR_IFACE_NOT_UP:
+        return InterfaceDownError(message, code)
+    return PcapError(message, code)

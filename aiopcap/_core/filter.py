@@ -1,0 +1,185 @@
+"""Filter expressions, compiled to BPF programs by libpcap."""
+
+import ipaddress
+import sys
+import threading
+from typing import Any, NamedTuple
+
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.columns import Columns
+from aiopcap._core.errors import FilterError, text
+from aiopcap._core.linktype import LinkType
+from aiopcap._core.packet import Packet
+from aiopcap._native import ffi, lib
+
+MAX_SNAPLEN = 262144
+
+# bpf_image() formats into a static buffer.
+_image_lock = threading.Lock()
+
+
+class Instruction(NamedTuple):
+    """One instruction of a BPF program; see bpf(4) for the fields."""
+
+    code: int
+    jt: int
+    jf: int
+    k: int
+
+
+class Filter:
+    """A compiled filter expression (see pcap-filter(7)); make one with `aiopcap.compile`.
+
+    Immutable, and safe to use from several threads.
+
+    Attributes:
+        expression: The text that it was compiled from.
+        linktype: What the packets begin with that it was compiled for.
+        snaplen: The most bytes of a packet that it accepts.
+        optimize: Whether libpcap's optimizer ran over it.
+        netmask: The IPv4 netmask that "ip broadcast" was compiled with, or None.
+    """
+
+    def __init__(
+        self,
+        expression: str,
+        linktype: LinkType,
+        snaplen: int,
+        optimize: bool,
+        netmask: int | None,
+    ) -> None:
+        self.expression = expression
+        self.linktype = linktype
+        self.snaplen = snaplen
+        self.optimize = optimize
+        self.netmask = netmask
+        handle = ffi.gc(lib.pcap_open_dead(linktype, snaplen), lib.pcap_close)
+        if not handle:
+            raise MemoryError("pcap_open_dead failed")
+        self.program = compile_program(handle, expression, optimize=optimize, netmask=netmask)
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """The program."""
+        rows = self.program.bf_insns[0 : self.program.bf_len]
+        return tuple(Instruction(row.code, row.jt, row.jf, row.k) for row in rows)
+
+    def dump(self) -> list[str]:
+        """Return the program as text, a line per instruction, as `tcpdump -d` prints it."""
+        with _image_lock:
+            return [
+                text(lib.bpf_image(self.program.bf_insns + number, number))
+                for number in range(self.program.bf_len)
+            ]
+
+    def matches(
+        self, data: bytes | bytearray | memoryview | Packet, wire_length: int | None = None
+    ) -> bool:
+        """Tell whether a packet passes.
+
+        Args:
+            data: The packet's bytes, or a `Packet`.
+            wire_length: How many bytes it had on the wire; as many as `data` where not given, or
+                the packet's own.
+        """
+        if wire_length is None and isinstance(data, Packet):
+            wire_length = data.wire_length
+        captured = ffi.from_buffer("unsigned char[]", data)
+        length = len(captured) if wire_length is None else wire_length
+        return bool(lib.bpf_filter(self.program.bf_insns, captured, length, len(captured)))
+
+    def select(self, batch: PacketBatch) -> PacketBatch:
+        """Return a batch, over the same data, of the packets that pass."""
+        columns = Columns(len(batch))
+        source, keep = batch.native()
+        row_bytes = len(batch)
+        ffi.memmove(columns.native.timestamps_ns, source.timestamps_ns, 8 * row_bytes)
+        for name in ("offsets", "captured_lengths", "wire_lengths"):
+            ffi.memmove(getattr(columns.native, name), getattr(source, name), 4 * row_bytes)
+        numbers = batch.interface_numbers
+        if numbers is not None:
+            ffi.memmove(columns.native.interfaces, numbers, 4 * row_bytes)
+        columns.native.count = source.count
+        columns.native.data = source.data
+        columns.native.used = source.used
+        lib.aiopcap_filter_rows(self.program, columns.native)
+        del keep
+        return columns.batch(
+            batch.data,
+            batch.linktype,
+            batch.interface_names,
+            None if numbers is None else columns.interface_numbers(),
+        )
+
+    def __str__(self) -> str:
+        return self.expression
+
+    def __repr__(self) -> str:
+        return f"<Filter {self.expression!r} for {self.linktype.name}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (
+            Filter,
+            (self.expression, self.linktype, self.snaplen, self.optimize, self.netmask),
+        )
+
+
+def compile_program(
+    handle: Any, expression: str, *, optimize: bool = True, netmask: int | None = None
+) -> Any:
+    """Compile for a handle; returns a `struct bpf_program *` that frees itself.
+
+    Raises:
+        FilterError: If the expression does not compile.
+    """
+    if "\0" in expression:
+        raise FilterError("a filter expression cannot contain a NUL character")
+    try:
+        source = expression.encode()
+    except UnicodeEncodeError as exc:
+        raise FilterError(f"a filter expression must be valid text: {exc}") from None
+    program = ffi.new("struct bpf_program *")
+    mask = lib.PCAP_NETMASK_UNKNOWN if netmask is None else netmask
+    if lib.pcap_compile(handle, program, source, optimize, mask) < 0:
+        raise FilterError(text(lib.pcap_geterr(handle)))
+    return ffi.gc(program, lib.pcap_freecode)
+
+
+def compile(
+    expression: str,
+    *,
+    linktype: LinkType | int = LinkType.EN10MB,
+    snaplen: int = MAX_SNAPLEN,
+    optimize: bool = True,
+    netmask: str | int | None = None,
+) -> Filter:
+    """Compile a filter expression (pcap_compile(3PCAP); the language is pcap-filter(7)).
+
+    Safe to call from several threads. Host names in the expression are looked up, and until the
+    answer comes the call blocks: with such an expression, call it in a worker thread
+    (`anyio.to_thread.run_sync`), or hand the text to `open_live`, `open_offline` or
+    `set_filter`, which do.
+
+    Args:
+        expression: The text; "" passes every packet.
+        linktype: What the packets begin with.
+        snaplen: The most bytes of a packet that are accepted.
+        optimize: Whether to run libpcap's optimizer.
+        netmask: The IPv4 netmask of the network, as a number or in dotted form; needed for
+            "ip broadcast" only.
+
+    Raises:
+        FilterError: If the expression does not compile, with libpcap's words.
+        ValueError: If snaplen is outside 1…2³¹−1.
+    """
+    check_snaplen(snaplen)
+    if isinstance(netmask, str):
+        # libpcap takes the number as it lies in memory, in network order.
+        netmask = int.from_bytes(ipaddress.IPv4Address(netmask).packed, sys.byteorder)
+    return Filter(expression, LinkType(linktype), snaplen, optimize, netmask)
+
+
+def check_snaplen(snaplen: int) -> None:
+    """Raise ValueError for a snaplen that libpcap would refuse or replace."""
+    if not 1 <= snaplen <= 2**31 - 1:
+        raise ValueError(f"snaplen must be within 1…{2**31 - 1} bytes, not {snaplen}")

@@ -1,0 +1,315 @@
+"""A live, activated, non-blocking libpcap handle."""
+
+import math
+import os
+import socket
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.columns import Columns, new_uncleared
+from aiopcap._core.constants import Direction, TimestampType
+from aiopcap._core.devices import device_name
+from aiopcap._core.errors import (
+    PcapError,
+    PcapWarning,
+    error_from_status,
+    status_text,
+    text,
+)
+from aiopcap._core.filter import Filter, check_snaplen, compile_program
+from aiopcap._core.linktype import LinkType
+from aiopcap._core.resource import Resource
+from aiopcap._native import ffi, lib
+
+# libpcap's own default is 2 MiB. With TPACKET_V3 that is 8 blocks, and as the kernel hands a block
+# over when the buffer timeout ends, full or not, at 1 ms it bridges a stall of 8 ms only, whatever
+# the rate: one garbage collection. 16 MiB bridge 64 ms.
+DEFAULT_BUFFER_SIZE = 16 * 1024 * 1024
+
+# A batch is what one call copies: few enough bytes to stay in the processor's cache.
+BATCH_PACKETS = 4096
+BATCH_BYTES = 512 * 1024
+
+_DIRECTIONS = {Direction.INOUT: 0, Direction.IN: 1, Direction.OUT: 2}
+
+
+class CaptureStatistics(NamedTuple):
+    """Counters since the capture was opened; 64 bits, although libpcap's wrap at 32.
+
+    What exactly each counts differs between systems; see pcap_stats(3PCAP). On Linux:
+
+    Attributes:
+        received: Packets that passed the filter, dropped ones included.
+        dropped: Packets that the buffer had no room for.
+        if_dropped: Packets that the device or its driver dropped, for whatever reader.
+    """
+
+    received: int
+    dropped: int
+    if_dropped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """The options of `open_live`, checked."""
+
+    snaplen: int = 262144
+    promisc: bool = True
+    buffer_timeout: float = 0.001
+    immediate: bool = False
+    buffer_size: int | None = None
+    direction: Direction = Direction.INOUT
+    rfmon: bool = False
+    timestamp_type: TimestampType | None = None
+    fanout: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        check_snaplen(self.snaplen)
+        if not (math.isfinite(self.buffer_timeout) and 0 < self.buffer_timeout <= 2**31 / 1000 - 1):
+            # Zero is not "at once": with TPACKET_V3 the kernel then hands over full blocks only.
+            raise ValueError(
+                f"buffer_timeout must be a positive number of seconds, not {self.buffer_timeout!r};"
+                " for no buffering at all there is immediate=True"
+            )
+        if self.buffer_size is not None and not 1 <= self.buffer_size < 2**31:
+            raise ValueError(f"buffer_size must be within 1…2³¹−1 bytes, not {self.buffer_size}")
+        if self.fanout is not None:
+            group, mode = self.fanout
+            if not (0 <= group <= 0xFFFF and 0 <= mode <= 0xFFFF):
+                raise ValueError(f"fanout takes a group and a mode of 16 bits each, not {self.fanout}")
+
+
+class LiveSource:
+    """One pcap_t of a device, from activation to its close.
+
+    Use it from one thread at a time. Only `compile` may run beside the others: of a handle it
+    changes nothing but the error text.
+    """
+
+    def __init__(self, device: str, options: LiveOptions, filter: str | Filter | None) -> None:
+        errors = ffi.new("char[]", lib.PCAP_ERRBUF_SIZE)
+        self.device = device
+        self.warnings: list[str] = []
+        self._handle = lib.pcap_create(device_name(device), errors)
+        if not self._handle:
+            raise PcapError(f"{device}: {text(errors)}")
+        self._fd = -1
+        self._resource = Resource(f"the capture on {device}", self._release, self._abandon)
+        try:
+            self._configure(options)
+            self._activate(options)
+            if filter is not None:
+                self.set_filter(self.compile(filter))
+        except BaseException:
+            self.close()
+            raise
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def _check(self, status: int, *, expect_warnings: bool = False) -> None:
+        if status < 0:
+            raise error_from_status(status, text(lib.pcap_geterr(self._handle)), self.device)
+        if status > 0 and expect_warnings:
+            detail = text(lib.pcap_geterr(self._handle))
+            words = dict.fromkeys(filter(None, (self.device, status_text(status), detail)))
+            self.warnings.append(": ".join(words))
+
+    def _configure(self, options: LiveOptions) -> None:
+        handle = self._handle
+        self._check(lib.pcap_set_snaplen(handle, options.snaplen))
+        # The pseudo-device has no mode of its own, and libpcap leaves a stray error text if asked.
+        self._check(lib.pcap_set_promisc(handle, options.promisc and self.device != "any"))
+        milliseconds = max(1, round(options.buffer_timeout * 1000))
+        self._check(lib.pcap_set_timeout(handle, milliseconds))
+        self._check(lib.pcap_set_immediate_mode(handle, options.immediate))
+        size = DEFAULT_BUFFER_SIZE if options.buffer_size is None else options.buffer_size
+        self._check(lib.pcap_set_buffer_size(handle, size))
+        if options.rfmon:
+            self._check(lib.pcap_set_rfmon(handle, 1))
+        # A device that has no nanoseconds refuses, and stays at microseconds.
+        lib.pcap_set_tstamp_precision(handle, lib.PCAP_TSTAMP_PRECISION_NANO)
+        if options.timestamp_type is not None:
+            number = lib.pcap_tstamp_type_name_to_val(options.timestamp_type.encode())
+            self._check(lib.pcap_set_tstamp_type(handle, number), expect_warnings=True)
+
+    def _activate(self, options: LiveOptions) -> None:
+        handle = self._handle
+        self._check(lib.pcap_activate(handle), expect_warnings=True)
+        errors = ffi.new("char[]", lib.PCAP_ERRBUF_SIZE)
+        if lib.pcap_setnonblock(handle, 1, errors) < 0:
+            raise PcapError(f"{self.device}: {text(errors)}")
+        if options.direction is not Direction.INOUT:
+            self._check(lib.pcap_setdirection(handle, _DIRECTIONS[options.direction]))
+        self._fd = lib.pcap_get_selectable_fd(handle)
+        if self._fd >= 0:
+            # libpcap leaves it inheritable: every child process would hold the raw socket open.
+            os.set_inheritable(self._fd, False)
+        nano = lib.pcap_get_tstamp_precision(handle) == lib.PCAP_TSTAMP_PRECISION_NANO
+        self._ns_per_fraction = 1 if nano else 1000
+        self._totals = [0, 0, 0]
+        self._seen = [0, 0, 0]
+        self._delivered = 0
+        self._polled = 0
+        self._failure: PcapError | None = None
+        self._interfaces: dict[int, str] = {}
+        self._spare: Any = None
+        self._columns = Columns(BATCH_PACKETS)
+        if self.device == "any" and LinkType.LINUX_SLL2 in self.datalinks():
+            # The older cooked header does not say which device a packet came from.
+            self.set_datalink(LinkType.LINUX_SLL2)
+        self._read_shape()
+        if options.fanout is not None:
+            self._set_fanout(*options.fanout)
+
+    def _set_fanout(self, group: int, mode: int) -> None:
+        error = lib.aiopcap_set_fanout(lib.pcap_fileno(self._handle), group | mode << 16)
+        if error:
+            raise PcapError(
+                f"{self.device}: cannot join fanout group {group} with mode {mode:#x}: "
+                f"{os.strerror(error)}"
+            )
+
+    def _read_shape(self) -> None:
+        self.linktype = LinkType(lib.pcap_datalink(self._handle))
+        self.snaplen: int = lib.pcap_snapshot(self._handle)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on, or -1 where there is none."""
+        with self._resource:
+            return self._fd
+
+    def required_timeout(self) -> float | None:
+        """Return how long one wait may be, in seconds; None where readiness is always reported.
+
+        It changes: on Linux it appears when the device goes down, as nothing reports its removal.
+        """
+        with self._resource:
+            timeout = lib.pcap_get_required_select_timeout(self._handle)
+            return timeout.tv_sec + timeout.tv_usec / 1e6 if timeout else None
+
+    def read_batch(self, max_packets: int) -> PacketBatch | None:
+        """Return the packets that are ready, at most so many, or None.
+
+        Raises:
+            InterfaceGoneError: If the device was removed, after its last packets.
+            PcapError: If libpcap failed otherwise; the handle is of no more use.
+        """
+        with self._resource:
+            if self._failure is not None:
+                raise self._failure
+            columns = self._columns.native
+            size = BATCH_BYTES + self.snaplen + 256
+            if self._spare is None:
+                self._spare = new_uncleared("uint8_t[]", size)
+            columns.data = self._spare
+            columns.size = size
+            status = lib.aiopcap_read_live(
+                self._handle, columns, max_packets, self._ns_per_fraction
+            )
+            if status < 0:
+                detail = text(lib.pcap_geterr(self._handle))
+                self._failure = error_from_status(status, detail, self.device)
+                if columns.count == 0:
+                    raise self._failure
+            return self._batch() if columns.count else None
+
+    def _batch(self) -> PacketBatch:
+        columns = self._columns.native
+        used = ffi.buffer(self._spare, columns.used)
+        if columns.used * 2 >= columns.size:
+            data = memoryview(used)
+            self._spare = None
+        else:
+            # Mostly empty: a copy, so that who keeps one packet's batch does not keep 768 KiB.
+            data = memoryview(used[:])
+        self._delivered += columns.count
+        if self._delivered - self._polled > 2**30:
+            self.statistics()
+        if self.linktype is not LinkType.LINUX_SLL2:
+            return self._columns.batch(data, self.linktype, self.device, None)
+        numbers = self._columns.interface_numbers()
+        for number in set(numbers).difference(self._interfaces):
+            self._interfaces[number] = _interface_name(number)
+        return self._columns.batch(data, self.linktype, self._interfaces, numbers)
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    def compile(self, filter: str | Filter) -> tuple[Filter, Any]:
+        """Compile for this handle; may block on host names.
+
+        Some expressions ("vlan", "inbound") compile to other programs for a live handle, which
+        ask the kernel for what is no longer in the packet, than for packets in memory. Both are
+        needed: the first for the kernel, the second for packets that were read already.
+        """
+        with self._resource:
+            if isinstance(filter, str):
+                filter = Filter(filter, self.linktype, self.snaplen, True, None)
+            program = compile_program(
+                self._handle, filter.expression, optimize=filter.optimize, netmask=filter.netmask
+            )
+            return filter, program
+
+    def set_filter(self, compiled: tuple[Filter, Any]) -> None:
+        """Let only matching packets pass from now on, those in the kernel's buffer included."""
+        with self._resource:
+            self._check(lib.pcap_setfilter(self._handle, compiled[1]))
+
+    def statistics(self) -> CaptureStatistics:
+        """Return the counters."""
+        with self._resource:
+            counters = ffi.new("struct pcap_stat *")
+            self._check(lib.pcap_stats(self._handle, counters))
+            now = [counters.ps_recv, counters.ps_drop, counters.ps_ifdrop]
+            for i, (old, new) in enumerate(zip(self._seen, now, strict=True)):
+                self._totals[i] += (new - old) % 2**32
+            self._seen = now
+            self._polled = self._delivered
+            return CaptureStatistics(*self._totals)
+
+    def datalinks(self) -> list[LinkType]:
+        """Return the link types that the device can deliver."""
+        with self._resource:
+            array = ffi.new("int **")
+            count = lib.pcap_list_datalinks(self._handle, array)
+            self._check(min(count, 0))
+            try:
+                return [LinkType(array[0][i]) for i in range(count)]
+            finally:
+                lib.pcap_free_datalinks(array[0])
+
+    def set_datalink(self, linktype: LinkType) -> None:
+        """Choose one of them."""
+        with self._resource:
+            self._check(lib.pcap_set_datalink(self._handle, linktype))
+            self._read_shape()
+
+    def close(self) -> None:
+        """Close the handle, and give its memory back. Idempotent."""
+        self._resource.close()
+
+    def _release(self) -> None:
+        handle, self._handle = self._handle, ffi.NULL
+        lib.pcap_close(handle)
+
+    def _abandon(self) -> None:
+        # In a fork: give up this process's descriptor and nothing else. pcap_close would also
+        # undo what the parent still uses, such as monitor mode.
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def _interface_name(number: int) -> str:
+    try:
+        return socket.if_indextoname(number)
+    except OSError:
+        return f"if{number}"  # gone since; its packets still say apart what came from where
+
+
+def warn_all(texts: list[str], stacklevel: int) -> None:
+    """Issue libpcap's warnings as Python's."""
+    for message in texts:
+        warnings.warn(message, PcapWarning, stacklevel=stacklevel + 1)

@@ -1,0 +1,86 @@
+"""Lifetime of what C owns: released once, not while a thread uses it, and not by a forked child.
+
+A handle may be closed by the event loop while a worker thread is inside a C call on it. So a call
+holds a lease for as long as it takes, and the release waits for the last lease to end, without
+anyone waiting: whoever ends it, releases.
+
+After fork() parent and child share the kernel's ring and the position in a file, and each would
+take from the other. A resource therefore knows the process that made it.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+_process = os.getpid()
+
+
+def _after_fork() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class ResourceClosedError(Exception):
+    """The resource was released; the streams turn it into anyio's `ClosedResourceError`."""
+
+
+class Resource:
+    """Something to release, with leases.
+
+    Args:
+        name: What it is, for messages.
+        release: Called once, in the process that made the resource, when it is closed and no
+            lease is left.
+        abandon: Called instead of it in a forked child.
+    """
+
+    def __init__(
+        self, name: str, release: Callable[[], None], abandon: Callable[[], None] = lambda: None
+    ) -> None:
+        self._name = name
+        self._release = release
+        self._abandon = abandon
+        self._process = _process
+        self._lock = threading.Lock()
+        self._leases = 0
+        self.closed = False
+
+    def __enter__(self) -> None:
+        if self._process != _process:
+            raise RuntimeError(
+                f"{self._name} was opened in process {self._process} and cannot be used in its "
+                f"fork, process {_process}: open a new one there"
+            )
+        with self._lock:
+            if self.closed:
+                raise ResourceClosedError(self._name)
+            self._leases += 1
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._leases -= 1
+            last = self.closed and self._leases == 0
+        if last:
+            self._release()
+
+    def close(self) -> None:
+        """Release now, or when the last lease ends. Idempotent."""
+        if self._process != _process:
+            if not self.closed:
+                self.closed = True
+                self._abandon()
+            return
+        with self._lock:
+            idle = not self.closed and self._leases == 0
+            self.closed = True
+        if idle:
+            self._release()

@@ -1,0 +1,52 @@
+from collections.abc import Buffer
+from typing import Any, Generic, Self, TypeVar
+
+P = TypeVar("P", bound=PacketBase, covariant=True)
+
+version: str
+
+class PacketBase:
+    def __new__(
+        cls,
+        data: bytes | bytearray | memoryview,
+        *,
+        timestamp_ns: int = 0,
+        wire_length: int | None = None,
+        linktype: Any = None,
+        interface: str | None = None,
+    ) -> Self: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def timestamp_ns(self) -> int: ...
+    @property
+    def wire_length(self) -> int: ...
+    @property
+    def linktype(self) -> Any: ...
+    @property
+    def interface(self) -> str | None: ...
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Rows(Generic[P]):
+    def __new__(
+        cls,
+        packet_type: type[P],
+        count: int,
+        data: Buffer,
+        timestamps_ns: Buffer,
+        offsets: Buffer,
+        captured_lengths: Buffer,
+        wire_lengths: Buffer,
+        linktype: Any,
+        interface: dict[int, str] | str | None,
+        interfaces: Buffer | None,
+    ) -> Self: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> P: ...
+    def allow(self, budget_ns: int) -> None: ...
+    def packet(self, index: int) -> P: ...

@@ -1,0 +1,12 @@
+#ifndef AIOPCAP_LIVE_H
+#define AIOPCAP_LIVE_H
+
+#include <pcap/pcap.h>
+
+#include "batch.h"
+
+int aiopcap_read_live(pcap_t *handle, aiopcap_batch *batch, uint32_t max_packets,
+                      uint32_t ns_per_fraction);
+int aiopcap_set_fanout(int fd, uint32_t value);
+
+#endif

@@ -1,0 +1,354 @@
+/*
+ * pcapng: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html
+ *
+ * Packets of every section and interface, in either byte order.  As in libpcap, one file has one
+ * link type here; interfaces that differ in snaplen or in time resolution, which libpcap refuses,
+ * are read.
+ */
+#include "savefile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wire.h"
+
+enum {
+    BLOCK_SECTION = 0x0a0d0d0a,
+    BLOCK_INTERFACE = 1,
+    BLOCK_PACKET = 2,
+    BLOCK_SIMPLE_PACKET = 3,
+    BLOCK_ENHANCED_PACKET = 6
+};
+
+enum {
+    OPTION_END = 0,
+    OPTION_INTERFACE_NAME = 2,
+    OPTION_TIME_RESOLUTION = 9,
+    OPTION_TIME_OFFSET = 14
+};
+
+/* A block is a head (type, length), a body, and the length again. */
+enum { BLOCK_HEAD = 8, BLOCK_LEAST = 12, SECTION_LEAST = 28 };
+
+/* Both only bound what a damaged file can cost; libpcap's first limit on blocks is the same. */
+enum { BLOCK_MOST = 16 * 1024 * 1024, INTERFACES_MOST = 65536 };
+
+static const uint32_t BYTE_ORDER_MAGIC = 0x1a2b3c4d;
+
+static int section_block(aiopcap_savefile *file, const uint8_t *body)
+{
+    uint16_t major = aiopcap_u16(body + 4, file->swapped);
+    uint16_t minor = aiopcap_u16(body + 6, file->swapped);
+
+    if (major != 1 || (minor != 0 && minor != 2))
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "unsupported pcapng savefile version %u.%u", major, minor);
+    file->major = major;
+    file->minor = minor;
+    file->section_first = file->interface_count;
+    return 0;
+}
+
+static int interface_options(aiopcap_savefile *file, aiopcap_interface *interface,
+                             const uint8_t *at, size_t left)
+{
+    while (left >= 4) {
+        uint16_t code = aiopcap_u16(at, file->swapped);
+        size_t length = aiopcap_u16(at + 2, file->swapped);
+        size_t padded = (length + 3) & ~(size_t)3;
+        const uint8_t *value = at + 4;
+
+        if (code == OPTION_END)
+            break;
+        if (padded > left - 4)
+            return aiopcap_savefile_fail(
+                file, AIOPCAP_SCAN_INVALID,
+                "block in pcapng dump file has an option that runs past its end");
+        if (code == OPTION_INTERFACE_NAME) {
+            size_t kept = length < sizeof interface->name - 1 ? length : sizeof interface->name - 1;
+            memcpy(interface->name, value, kept);
+            interface->name[kept] = '\0';
+        } else if (code == OPTION_TIME_RESOLUTION && length == 1) {
+            interface->binary_resolution = value[0] & 0x80;
+            interface->exponent = value[0] & 0x7f;
+        } else if (code == OPTION_TIME_OFFSET && length == 8) {
+            interface->offset_seconds = (int64_t)aiopcap_u64(value, file->swapped);
+        }
+        at += 4 + padded;
+        left -= 4 + padded;
+    }
+    if (interface->binary_resolution ? interface->exponent > 63 : interface->exponent > 19)
+        return aiopcap_savefile_fail(
+            file, AIOPCAP_SCAN_INVALID, "Interface Description Block has an if_tsresol of %s^-%u",
+            interface->binary_resolution ? "2" : "10", interface->exponent);
+    return 0;
+}
+
+static int interface_block(aiopcap_savefile *file, const uint8_t *body, size_t length)
+{
+    aiopcap_interface *interface;
+    int status;
+
+    if (length < 8)
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "Interface Description Block of %zu bytes is too short",
+                                     length + BLOCK_LEAST);
+    if (file->interface_count == INTERFACES_MOST)
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID, "more than %d interfaces",
+                                     INTERFACES_MOST);
+    if (file->interface_count == file->interface_capacity) {
+        uint32_t capacity = file->interface_capacity ? file->interface_capacity * 2 : 4;
+        aiopcap_interface *grown = realloc(file->interfaces, capacity * sizeof *grown);
+        if (grown == NULL)
+            return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID, "out of memory");
+        file->interfaces = grown;
+        file->interface_capacity = capacity;
+    }
+    interface = &file->interfaces[file->interface_count];
+    memset(interface, 0, sizeof *interface);
+    interface->linktype = aiopcap_u16(body, file->swapped);
+    interface->snaplen = aiopcap_u32(body + 4, file->swapped);
+    interface->exponent = 6;
+    snprintf(interface->name, sizeof interface->name, "%u",
+             file->interface_count - file->section_first);
+    status = interface_options(file, interface, body + 8, length - 8);
+    if (status < 0)
+        return status;
+    if (!file->ready) {
+        file->linktype = interface->linktype;
+        file->snaplen = interface->snaplen == 0 || interface->snaplen > INT32_MAX
+                            ? aiopcap_savefile_limit(interface->linktype, 0)
+                            : interface->snaplen;
+        file->digits = interface->binary_resolution || interface->exponent > 6 ? 9 : 6;
+        file->ready = 1;
+    } else if (interface->linktype != file->linktype) {
+        return aiopcap_savefile_fail(
+            file, AIOPCAP_SCAN_INVALID,
+            "an interface has a type %u different from the type of the first interface",
+            interface->linktype);
+    }
+    file->interface_count++;
+    return 0;
+}
+
+/* 64 bits of units times 10^9 do not fit in 64. */
+__extension__ typedef __int128 wide;
+__extension__ typedef unsigned __int128 wide_unsigned;
+
+static int time_ns(const aiopcap_interface *interface, uint64_t units, int64_t *result)
+{
+    static const uint64_t POWERS[] = {1u, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u,
+                                      100000000u, 1000000000u};
+    wide_unsigned magnitude = units;
+    wide ns;
+
+    if (interface->binary_resolution)
+        magnitude = magnitude * 1000000000u >> interface->exponent;
+    else if (interface->exponent <= 9)
+        magnitude *= POWERS[9 - interface->exponent];
+    else
+        magnitude = magnitude / POWERS[(interface->exponent - 9) / 2]
+                    / POWERS[(interface->exponent - 9) - (interface->exponent - 9) / 2];
+    ns = (wide)magnitude + (wide)interface->offset_seconds * 1000000000;
+    *result = (int64_t)ns;
+    return ns >= INT64_MIN && ns <= INT64_MAX;
+}
+
+typedef struct {
+    uint32_t interface;
+    uint64_t units;
+    uint32_t captured, wire;
+    size_t data_offset;         /* from the body's start */
+    int timed;
+} packet_block;
+
+static int packet_fields(aiopcap_savefile *file, uint32_t type, const uint8_t *body, size_t length,
+                         packet_block *packet)
+{
+    const int swapped = file->swapped;
+    const size_t fixed = type == BLOCK_SIMPLE_PACKET ? 4 : 20;
+    const aiopcap_interface *interface;
+
+    if (length < fixed)
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "packet block in pcapng dump file has a length of %zu < %zu",
+                                     length + BLOCK_LEAST, fixed + BLOCK_LEAST);
+    packet->interface = type == BLOCK_SIMPLE_PACKET ? 0
+                        : type == BLOCK_PACKET      ? aiopcap_u16(body, swapped)
+                                                    : aiopcap_u32(body, swapped);
+    if (packet->interface >= file->interface_count - file->section_first)
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "a packet arrived on interface %u, but there's no Interface "
+                                     "Description Block for that interface",
+                                     packet->interface);
+    packet->interface += file->section_first;
+    interface = &file->interfaces[packet->interface];
+    packet->data_offset = fixed;
+    packet->timed = type != BLOCK_SIMPLE_PACKET;
+    packet->units = 0;
+    if (packet->timed) {
+        packet->units = (uint64_t)aiopcap_u32(body + 4, swapped) << 32
+                        | aiopcap_u32(body + 8, swapped);
+        packet->captured = aiopcap_u32(body + 12, swapped);
+        packet->wire = aiopcap_u32(body + 16, swapped);
+    } else {
+        packet->wire = aiopcap_u32(body, swapped);
+        packet->captured = interface->snaplen != 0 && packet->wire > interface->snaplen
+                               ? interface->snaplen
+                               : packet->wire;
+    }
+    if (packet->captured > length - fixed)
+        return aiopcap_savefile_fail(
+            file, AIOPCAP_SCAN_INVALID,
+            "invalid packet capture length %u, bigger than the %zu bytes in its block",
+            packet->captured, length - fixed);
+    if (packet->captured > aiopcap_savefile_limit(file->linktype, interface->snaplen))
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "invalid packet capture length %u, bigger than snaplen of %u",
+                                     packet->captured, interface->snaplen);
+    return 0;
+}
+
+/* The length of the block at data, 0 where more bytes are needed, or a negative status. */
+static int64_t block_length(aiopcap_savefile *file, const uint8_t *data, size_t length,
+                            size_t *wanted)
+{
+    uint32_t type, total, least = BLOCK_LEAST;
+
+    *wanted = BLOCK_LEAST;
+    if (length < BLOCK_LEAST)
+        return 0;
+    type = aiopcap_u32(data, file->swapped);
+    if (type == BLOCK_SECTION) {        /* a palindrome: the byte order comes behind it */
+        uint32_t magic = aiopcap_u32(data + BLOCK_HEAD, 0);
+        if (magic == BYTE_ORDER_MAGIC)
+            file->swapped = 0;
+        else if (magic == __builtin_bswap32(BYTE_ORDER_MAGIC))
+            file->swapped = 1;
+        else
+            return aiopcap_savefile_fail(
+                file, AIOPCAP_SCAN_INVALID,
+                "Section Header Block in pcapng dump file has an invalid byte order magic 0x%08x",
+                magic);
+        least = SECTION_LEAST;
+    }
+    total = aiopcap_u32(data + 4, file->swapped);
+    if (total < least)
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "block in pcapng dump file has a length of %u < %u", total,
+                                     least);
+    if (total % 4 != 0)
+        return aiopcap_savefile_fail(
+            file, AIOPCAP_SCAN_INVALID,
+            "block in pcapng dump file has a length of %u that is not a multiple of 4", total);
+    if (total > BLOCK_MOST)
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "pcapng block size %u > maximum %d", total, BLOCK_MOST);
+    *wanted = total;
+    if (length < total)
+        return 0;
+    if (aiopcap_u32(data + total - 4, file->swapped) != total)
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "block total length in header and trailer don't match");
+    return total;
+}
+
+static int packet_row(aiopcap_savefile *file, const packet_block *packet, const uint8_t *body,
+                      size_t body_offset, const struct bpf_program *filter, aiopcap_batch *batch)
+{
+    uint32_t row = batch->count;
+    int64_t timestamp_ns = 0;
+
+    if (packet->timed
+        && !time_ns(&file->interfaces[packet->interface], packet->units, &timestamp_ns))
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "a packet's time stamp is out of range");
+    if (!aiopcap_passes(filter, body + packet->data_offset, packet->captured, packet->wire))
+        return 0;
+    batch->timestamps_ns[row] = timestamp_ns;
+    batch->offsets[row] = (uint32_t)(body_offset + packet->data_offset);
+    batch->captured_lengths[row] = packet->captured;
+    batch->wire_lengths[row] = packet->wire;
+    batch->interfaces[row] = packet->interface;
+    batch->count = row + 1;
+    return 0;
+}
+
+static int block(aiopcap_savefile *file, const uint8_t *data, size_t at, size_t total,
+                 const struct bpf_program *filter, aiopcap_batch *batch)
+{
+    const uint8_t *body = data + at + BLOCK_HEAD;
+    size_t length = total - BLOCK_LEAST;
+    uint32_t type = aiopcap_u32(data + at, file->swapped);
+    packet_block packet;
+    int status;
+
+    switch (type) {
+    case BLOCK_SECTION:
+        return section_block(file, body);
+    case BLOCK_INTERFACE:
+        return interface_block(file, body, length);
+    case BLOCK_PACKET:
+    case BLOCK_SIMPLE_PACKET:
+    case BLOCK_ENHANCED_PACKET:
+        if (!file->ready)
+            return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                         "the capture file has a packet block before any "
+                                         "Interface Description Blocks");
+        status = packet_fields(file, type, body, length, &packet);
+        if (status < 0)
+            return status;
+        return packet_row(file, &packet, body, at + BLOCK_HEAD, filter, batch);
+    default:                    /* statistics, name resolution, secrets, custom: no packets */
+        return 0;
+    }
+}
+
+static int ended(aiopcap_savefile *file, size_t left, size_t wanted)
+{
+    if (left != 0)
+        return aiopcap_savefile_fail(
+            file, AIOPCAP_SCAN_TRUNCATED,
+            "truncated pcapng dump file; tried to read %zu bytes, only got %zu", wanted, left);
+    if (!file->ready)
+        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
+                                     "the capture file has no Interface Description Blocks");
+    return AIOPCAP_SCAN_MORE;
+}
+
+int aiopcap_pcapng_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int at_end,
+                        const struct bpf_program *filter, aiopcap_batch *batch, size_t *consumed,
+                        size_t *wanted)
+{
+    size_t at = 0;
+    int status = AIOPCAP_SCAN_MORE;
+
+    for (;;) {
+        int was_ready = file->ready;
+        int64_t total = block_length(file, data + at, length - at, wanted);
+
+        if (total < 0) {
+            status = (int)total;
+            break;
+        }
+        if (total == 0) {
+            status = at_end ? ended(file, length - at, *wanted) : AIOPCAP_SCAN_MORE;
+            break;
+        }
+        if (batch->count == batch->capacity) {
+            status = AIOPCAP_SCAN_FULL;
+            break;
+        }
+        status = block(file, data, at, (size_t)total, filter, batch);
+        if (status < 0)
+            break;
+        at += (size_t)total;
+        /* The caller learns the link type before the first packet, to compile a filter for it. */
+        if (!was_ready && file->ready) {
+            status = AIOPCAP_SCAN_FULL;
+            break;
+        }
+    }
+    *consumed = at;
+    return status;
+}
