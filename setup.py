@@ -4,6 +4,7 @@ Two extension modules, both with CPython's limited API, so that one wheel serves
 cffi's binding of libpcap (described in aiopcap/_native/build.py) and a small C type for packets.
 """
 
+import os
 import shlex
 import subprocess
 import sysconfig
@@ -25,32 +26,31 @@ LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 WARNINGS = ["-Wall", "-Wextra"]
 
-# What has to compile before the build may begin, each with the sentence for where it does not:
-# a person can act on the name of a package, and cannot on a compiler's complaint.
-NEEDED = [
-    (
-        "#include <stdio.h>",
-        "aiopcap needs a working C compiler to build: install gcc and libc6-dev (Debian, Ubuntu), "
-        "gcc (Fedora, Arch), gcc and musl-dev (Alpine) or the Xcode command line tools (macOS: "
-        "xcode-select --install).",
-    ),
-    (
-        "#include <Python.h>",
-        "aiopcap needs the headers of this Python to build: install python3-dev (Debian, Ubuntu, "
-        "Alpine) or python3-devel (Fedora).",
-    ),
-    (
-        "#include <pcap/pcap.h>",
-        "aiopcap needs the headers of libpcap to build: install libpcap-dev (Debian, Ubuntu, "
-        "Alpine), libpcap-devel (Fedora) or libpcap (Arch); on macOS they come with the Xcode "
-        "command line tools (xcode-select --install) or with `brew install libpcap`.",
-    ),
-    (
-        "#include <pcap/pcap.h>\nvoid *oldest(void);\n"
-        "void *oldest(void) { return (void *) pcap_get_required_select_timeout; }",
-        "aiopcap needs libpcap 1.9 or later, and the headers found here are older.",
-    ),
-]
+NO_COMPILER = (
+    "aiopcap needs a working C compiler to build: install gcc and libc6-dev (Debian, Ubuntu), gcc "
+    "(Fedora, Arch), gcc and musl-dev (Alpine) or the Xcode command line tools (macOS: "
+    "xcode-select --install)."
+)
+NO_PYTHON_HEADERS = (
+    "aiopcap needs the headers of this Python to build: install python3-dev (Debian, Ubuntu, "
+    "Alpine) or python3-devel (Fedora)."
+)
+NO_LIBPCAP_HEADERS = (
+    "aiopcap needs the headers of libpcap to build: install libpcap-dev (Debian, Ubuntu, Alpine), "
+    "libpcap-devel (Fedora) or libpcap (Arch); on macOS they come with the Xcode command line "
+    "tools (xcode-select --install) or with `brew install libpcap`."
+)
+NEWEST_NEEDED = "pcap_get_required_select_timeout"  # of what is used, the youngest function
+OLD_LIBPCAP = "aiopcap needs libpcap 1.9 or later, and the headers found here are older."
+
+# What has to compile before the build may begin, each with the sentence for where it does not: a
+# person can act on the name of a package, and cannot on a compiler's complaint.
+PROBES = {
+    "#include <stdio.h>": NO_COMPILER,
+    "#include <Python.h>": NO_PYTHON_HEADERS,
+    "#include <pcap/pcap.h>": NO_LIBPCAP_HEADERS,
+    f"#include <pcap/pcap.h>\nvoid *f(void) {{ return {NEWEST_NEEDED}; }}": OLD_LIBPCAP,
+}
 
 
 def pkg_config(option: str) -> list[str]:
@@ -66,24 +66,19 @@ def pkg_config(option: str) -> list[str]:
 
 def check_tools(include_dirs: list[str]) -> None:
     """Raise, with what to install, when something that the build needs is missing."""
-    # setuptools' own copy, which takes the place of the standard library's once it is imported.
-    from distutils.ccompiler import new_compiler
-    from distutils.sysconfig import customize_compiler
-
-    compiler = new_compiler()
-    customize_compiler(compiler)
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    flags = f"{os.environ.get('CPPFLAGS', '')} {os.environ.get('CFLAGS', '')}"
     includes = [f"-I{path}" for path in [*include_dirs, sysconfig.get_path("include")]]
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "probe.c")
-        command = [*compiler.compiler_so, *includes, "-c", str(source), "-o", f"{scratch}/probe.o"]
-        for code, advice in NEEDED:
+        command = [*shlex.split(compiler), *shlex.split(flags), *includes]
+        command += ["-w", "-c", str(source), "-o", str(source.with_suffix(".o"))]
+        for code, advice in PROBES.items():
             source.write_text(code + "\n")
             try:
-                done = subprocess.run(command, capture_output=True, check=False)
-            except OSError:
+                subprocess.run(command, capture_output=True, check=True)
+            except (OSError, subprocess.CalledProcessError):
                 raise SetupError(advice) from None
-            if done.returncode:
-                raise SetupError(advice)
 
 
 class Build(build):
@@ -114,7 +109,7 @@ class BuildPy(build_py):
     """Copy the package without its build script, which is of no use beside the built modules."""
 
     def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
-        modules = super().find_package_modules(package, package_dir)
+        modules = super().find_package_modules(package, package_dir)  # type: ignore[no-untyped-call]
         return [module for module in modules if module[:2] != ("aiopcap._native", "build")]
 
 
