@@ -24,8 +24,6 @@ VERSION = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["versi
 # A free-threaded interpreter has no limited API: there the modules are built for its exact version.
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
-WARNINGS = ["-Wall", "-Wextra"]
-
 NO_COMPILER = (
     "aiopcap needs a working C compiler to build: install gcc and libc6-dev (Debian, Ubuntu), gcc "
     "(Fedora, Arch), gcc and musl-dev (Alpine) or the Xcode command line tools (macOS: "
@@ -90,7 +88,7 @@ class Build(build):
 
 
 class BuildExt(build_ext):
-    """Compile with the places and the warnings that both extension modules share."""
+    """Compile with libpcap where pkg-config says that it is."""
 
     def run(self) -> None:
         places = pkg_config("--cflags-only-I")
@@ -99,10 +97,6 @@ class BuildExt(build_ext):
         self.include_dirs += places
         self.library_dirs += pkg_config("--libs-only-L")
         super().run()
-
-    def build_extension(self, ext: Extension) -> None:
-        ext.extra_compile_args = [*WARNINGS, *ext.extra_compile_args]
-        super().build_extension(ext)
 
 
 class BuildPy(build_py):
@@ -121,6 +115,7 @@ packets = Extension(
         ("AIOPCAP_VERSION", f'"{VERSION}"'),
         *([("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else []),
     ],
+    extra_compile_args=["-Wall", "-Wextra"],
     py_limited_api=LIMITED_API,
 )
 
