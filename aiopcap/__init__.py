@@ -1,0 +1,100 @@
+"""Packet capture, filters and dump files for async Python, on libpcap.
+
+The house has four floors, and imports only go down:
+
+3  this facade: every public name, re-exported; and tools built on it (`aiopcap.cli`)
+2  `_streams`: captures and dumpers as anyio streams; it waits, and nothing else
+1  `_core`: synchronous and never waiting; packets, batches, filters, devices, files, errors
+0  `_native`: all the C, compiled; exports `ffi` and `lib`
+
+Only `_core` sees `ffi` and `lib`, only `_streams` sees anyio. tests/test_import_floors.py keeps it so.
+"""
+
+from importlib.metadata import version as _version
+
+from aiopcap._core.about import libpcap_version
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.constants import (
+    DeviceFlags,
+    Direction,
+    FanoutFlag,
+    FanoutMode,
+    TimestampType,
+)
+from aiopcap._core.devices import Device, DeviceAddress
+from aiopcap._core.errors import (
+    FilterError,
+    InterfaceDownError,
+    InterfaceGoneError,
+    NoSuchDeviceError,
+    PcapError,
+    PcapWarning,
+    PermissionDeniedError,
+    SavefileError,
+    SavefileWriteError,
+    TruncatedSavefileError,
+)
+from aiopcap._core.filter import Filter, Instruction, compile
+from aiopcap._core.linktype import LinkType
+from aiopcap._core.live import CaptureStatistics
+from aiopcap._core.packet import Packet
+from aiopcap._streams.capture import Capture
+from aiopcap._streams.devices import findalldevs, lookupnet
+from aiopcap._streams.dumper import Dumper, dump_open
+from aiopcap._streams.live import LiveCapture, open_live
+from aiopcap._streams.offline import OfflineCapture, open_offline
+
+__version__ = _version("aiopcap")
+
+__all__ = [  # noqa: RUF022 - grouped by subject, not by letter
+    # capturing
+    "open_live",
+    "open_offline",
+    "Capture",
+    "LiveCapture",
+    "OfflineCapture",
+    "CaptureStatistics",
+    # packets
+    "Packet",
+    "PacketBatch",
+    "LinkType",
+    # filters
+    "compile",
+    "Filter",
+    "Instruction",
+    # dump files
+    "dump_open",
+    "Dumper",
+    # devices
+    "findalldevs",
+    "lookupnet",
+    "Device",
+    "DeviceAddress",
+    "DeviceFlags",
+    # options
+    "Direction",
+    "FanoutFlag",
+    "FanoutMode",
+    "TimestampType",
+    # errors
+    "PcapError",
+    "FilterError",
+    "InterfaceDownError",
+    "InterfaceGoneError",
+    "NoSuchDeviceError",
+    "PermissionDeniedError",
+    "SavefileError",
+    "SavefileWriteError",
+    "TruncatedSavefileError",
+    "PcapWarning",
+    # versions
+    "__version__",
+    "libpcap_version",
+]
+
+# Tracebacks, pickles and the documentation name things where users import them from.
+for _name in __all__:
+    _object = globals()[_name]
+    if getattr(_object, "__module__", "").startswith("aiopcap."):
+        _object.__module__ = __name__
+del _name, _object

@@ -100,8 +100,11 @@ class LiveSource:
         try:
             self._configure(options)
             self._activate(options)
+            self.filter: Filter | None = None
             if filter is not None:
-                self.set_filter(self.compile(filter))
+                compiled = self.compile(filter)
+                self.set_filter(compiled)
+                self.filter = compiled[0]
         except BaseException:
             self.close()
             raise
@@ -221,7 +224,7 @@ class LiveSource:
         columns = self._columns.native
         used = ffi.buffer(self._spare, columns.used)
         if columns.used * 2 >= columns.size:
-            data = memoryview(used)
+            data = memoryview(used).toreadonly()
             self._spare = None
         else:
             # Mostly empty: a copy, so that who keeps one packet's batch does not keep 768 KiB.

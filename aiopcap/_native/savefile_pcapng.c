@@ -259,6 +259,8 @@ static int packet_row(aiopcap_savefile *file, const packet_block *packet, const 
     uint32_t row = batch->count;
     int64_t timestamp_ns = 0;
 
+    if (row == batch->capacity)
+        return AIOPCAP_SCAN_FULL;
     if (packet->timed
         && !time_ns(&file->interfaces[packet->interface], packet->units, &timestamp_ns))
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
@@ -280,7 +282,7 @@ static int block(aiopcap_savefile *file, const uint8_t *data, size_t at, size_t 
     const uint8_t *body = data + at + BLOCK_HEAD;
     size_t length = total - BLOCK_LEAST;
     uint32_t type = aiopcap_u32(data + at, file->swapped);
-    packet_block packet;
+    packet_block packet = {0};
     int status;
 
     switch (type) {
@@ -335,12 +337,8 @@ int aiopcap_pcapng_scan(aiopcap_savefile *file, uint8_t *data, size_t length, in
             status = at_end ? ended(file, length - at, *wanted) : AIOPCAP_SCAN_MORE;
             break;
         }
-        if (batch->count == batch->capacity) {
-            status = AIOPCAP_SCAN_FULL;
-            break;
-        }
         status = block(file, data, at, (size_t)total, filter, batch);
-        if (status < 0)
+        if (status != AIOPCAP_SCAN_MORE)
             break;
         at += (size_t)total;
         /* The caller learns the link type before the first packet, to compile a filter for it. */

@@ -1,0 +1,161 @@
+"""Where a savefile's bytes come from: files, pipes, file objects, memory."""
+
+import os
+import select
+import stat
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+Readable = str | os.PathLike[str] | int | bytes | bytearray | memoryview | Any
+
+
+class Waiting(Enum):
+    """How to wait for more bytes."""
+
+    NEVER = "in memory: reading takes no time"
+    POLL = "the descriptor reports readiness; reading never blocks"
+    BLOCK = "a disk, or an object that may block: read in a thread"
+
+
+class ByteSource(Protocol):
+    """Bytes to read once, from the front."""
+
+    name: str | None
+    waiting: Waiting
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        """Read into the buffer; 0 at the end, None when nothing is there now."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on, or -1."""
+
+    def close(self) -> None:
+        """Give up what is owned."""
+
+
+class MemoryBytes:
+    """A savefile in memory."""
+
+    name = None
+    waiting = Waiting.NEVER
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self._rest = memoryview(data).cast("B")
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        """Copy the next bytes."""
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def fileno(self) -> int:
+        """Return -1."""
+        return -1
+
+    def close(self) -> None:
+        """Let the memory go."""
+        self._rest = memoryview(b"")
+
+
+class DescriptorBytes:
+    """A file, a pipe, a FIFO, a socket or a terminal.
+
+    Args:
+        fd: Owned, and closed by `close`.
+        name: For error texts.
+    """
+
+    def __init__(self, fd: int, name: str | None) -> None:
+        self.name = name
+        self._fd = fd
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(21, os.strerror(21), name)
+        pollable = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+        self.waiting = Waiting.POLL if pollable else Waiting.BLOCK
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        """Read once."""
+        # A shared descriptor such as stdin stays in the mode its other users expect: asking
+        # first is what keeps this from blocking, not O_NONBLOCK.
+        if self.waiting is Waiting.POLL and not self._poll.poll(0):
+            return None
+        try:
+            return os.readv(self._fd, [buffer])
+        except BlockingIOError:
+            return None
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+
+class FileObjectBytes:
+    """A binary file object; it stays the caller's, and open."""
+
+    waiting = Waiting.BLOCK
+
+    def __init__(self, file: Any) -> None:
+        self.name = name if isinstance(name := getattr(file, "name", None), str) else None
+        self._file = file
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        """Read once, by the object's `readinto`, else its `read`."""
+        if hasattr(self._file, "readinto"):
+            count = self._file.readinto(buffer)
+        else:
+            data = self._file.read(len(buffer))
+            count = None if data is None else len(data)
+            if count:
+                buffer[:count] = data
+        if count is None:
+            raise BlockingIOError("the file object is in non-blocking mode and has nothing to read")
+        return int(count)
+
+    def fileno(self) -> int:
+        """Return -1: what the object buffers, its descriptor does not know."""
+        return -1
+
+    def close(self) -> None:
+        """Forget the object."""
+        self._file = None
+
+
+def open_bytes(source: Readable) -> ByteSource:
+    """Open what `open_offline` takes.
+
+    Raises:
+        OSError: If a path cannot be opened; a directory is `IsADirectoryError`.
+        TypeError: If it is none of the kinds.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return MemoryBytes(source)
+    if hasattr(source, "read"):
+        return FileObjectBytes(source)
+    if isinstance(source, int):
+        return _owned(os.dup(source), None)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            "a savefile is read from a path, '-', a descriptor, a binary file object or bytes, "
+            f"not from {type(source).__name__}"
+        )
+    if source == "-":
+        return _owned(os.dup(0), "standard input")
+    # Without O_NONBLOCK, opening a FIFO waits for its writer, where nothing could end the wait.
+    return _owned(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), str(Path(source)))
+
+
+def _owned(fd: int, name: str | None) -> DescriptorBytes:
+    try:
+        return DescriptorBytes(fd, name)
+    except BaseException:
+        os.close(fd)
+        raise

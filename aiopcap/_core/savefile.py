@@ -1,0 +1,194 @@
+"""Reading a savefile: bytes from a source, through the native parser, to batches."""
+
+from typing import Any
+
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.bytesource import ByteSource, Waiting
+from aiopcap._core.columns import Columns, new_uncleared
+from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, text
+from aiopcap._core.filter import Filter
+from aiopcap._core.linktype import LinkType, linktype_from_file
+from aiopcap._core.resource import Resource
+from aiopcap._native import ffi, lib
+
+# One read(2), and so at most the bytes of one batch. Smaller makes the hand-over between threads
+# show (about 100 µs each); larger falls out of the processor's cache.
+CHUNK_BYTES = 2 * 1024 * 1024
+BATCH_PACKETS = 32768
+
+# What is left of a chunk must be worth a system call.
+LEAST_READ = 64 * 1024
+
+
+class SavefileSource:
+    """The packets of one savefile.
+
+    A chunk is read into a buffer once, and batches refer to the packets where they lie in it; the
+    buffer is never written again where they do. `prepare` must have returned True before anything
+    but `fileno` and `close` is used.
+
+    Args:
+        source: Owned.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self.waiting = source.waiting
+        parser = lib.aiopcap_savefile_new()
+        if not parser:
+            raise MemoryError
+        self._parser = ffi.gc(parser, lib.aiopcap_savefile_free)
+        self._columns = Columns(BATCH_PACKETS)
+        self._filter: Filter | None = None
+        self._interfaces: dict[int, str] = {}
+        self._at_end = False
+        self._failure: Exception | None = None
+        self._wanted = 0
+        self._take_buffer(0)
+        self.name = source.name or "the savefile"
+        self._resource = Resource(self.name, source.close, source.close)
+
+    # -- the header ------------------------------------------------------------------------------
+
+    def prepare(self) -> bool:
+        """Read the header; False when its bytes are not all there yet.
+
+        Raises:
+            SavefileError: If it is not a savefile, or an unsupported one.
+            TruncatedSavefileError: If it ends inside the header.
+        """
+        with self._resource:
+            while True:
+                self._scan(0)
+                self._raise_failure()
+                if self._parser.ready:
+                    break
+                if not self._fill():
+                    return False
+        parser = self._parser
+        self.linktype: LinkType = linktype_from_file(parser.linktype)
+        self.snaplen: int = parser.snaplen
+        self.version: tuple[int, int] = (parser.major, parser.minor)
+        self.byte_swapped = bool(parser.swapped)
+        self.timestamp_precision: int = parser.digits
+        self.format = "pcapng" if parser.format == lib.AIOPCAP_FORMAT_PCAPNG else "pcap"
+        return True
+
+    # -- packets ---------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on, or -1."""
+        with self._resource:
+            return self._source.fileno()
+
+    def read_batch(self, max_packets: int) -> PacketBatch | None:
+        """Return the next packets, at most so many; None when none is there yet (pipes).
+
+        Blocks where `waiting` says so.
+
+        Raises:
+            EOFError: At the end.
+            TruncatedSavefileError: If the file ends inside a record, after all complete ones.
+            SavefileError: If it contradicts itself, after all packets before.
+            OSError: If reading failed.
+        """
+        with self._resource:
+            while True:
+                start = self._start
+                status = self._scan(max_packets)
+                if self._columns.native.count:
+                    return self._batch(start)
+                self._raise_failure()
+                if status != lib.AIOPCAP_SCAN_MORE:
+                    continue
+                if self._at_end:
+                    raise EOFError
+                if not self._fill():
+                    return None
+
+    def compile(self, filter: str | Filter) -> Filter:
+        """Compile for this file; may block on host names."""
+        if isinstance(filter, str):
+            return Filter(filter, self.linktype, self.snaplen, True, None)
+        if filter.linktype == self.linktype:
+            return filter
+        return Filter(
+            filter.expression, self.linktype, filter.snaplen, filter.optimize, filter.netmask
+        )
+
+    def set_filter(self, compiled: Filter) -> None:
+        """Let only matching packets pass from the next batch on."""
+        self._filter = compiled
+
+    def close(self) -> None:
+        """Close the file, once no thread reads it any more. Idempotent."""
+        self._resource.close()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _take_buffer(self, size: int) -> None:
+        self._buffer: Any = new_uncleared("uint8_t[]", max(size, 1))
+        self._view = memoryview(ffi.buffer(self._buffer, size))
+        self._start = self._end = 0
+
+    def _scan(self, max_packets: int) -> int:
+        columns, program = self._columns.native, self._filter
+        columns.capacity = min(max_packets, BATCH_PACKETS)
+        consumed, wanted = ffi.new("size_t *"), ffi.new("size_t *")
+        status: int = lib.aiopcap_savefile_scan(
+            self._parser,
+            self._buffer + self._start,
+            self._end - self._start,
+            self._at_end,
+            ffi.NULL if program is None else program.program,
+            columns,
+            consumed,
+            wanted,
+        )
+        self._start += consumed[0]
+        self._wanted = wanted[0]
+        return status
+
+    def _fill(self) -> bool:
+        """Read once; False when nothing is there now."""
+        kept = self._end - self._start
+        if len(self._view) - self._end < max(LEAST_READ, self._wanted - kept):
+            # A record that claims to be huge gets its room as its bytes arrive, not before.
+            size = max(CHUNK_BYTES, min(self._wanted, 2 * kept) + LEAST_READ)
+            old = self._view[self._start : self._end]
+            self._take_buffer(size)
+            self._view[:kept] = old
+            self._end = kept
+        count = self._source.readinto(self._view[self._end :])
+        if count is None:
+            return False
+        self._at_end = count == 0
+        self._end += count
+        return True
+
+    def _batch(self, start: int) -> PacketBatch:
+        parser = self._parser
+        data = self._view[start : self._start].toreadonly()
+        if parser.interface_count == 0:
+            return self._columns.batch(data, self.linktype, None, None)
+        for number in range(len(self._interfaces), parser.interface_count):
+            self._interfaces[number] = text(parser.interfaces[number].name)
+        numbers = self._columns.interface_numbers()
+        return self._columns.batch(data, self.linktype, self._interfaces, numbers)
+
+    def _raise_failure(self) -> None:
+        parser = self._parser
+        if parser.status >= 0:
+            return
+        if self._failure is None:
+            cut = parser.status == lib.AIOPCAP_SCAN_TRUNCATED
+            kind: type[PcapError] = TruncatedSavefileError if cut else SavefileError
+            message = text(parser.error)
+            name = self._source.name
+            self._failure = kind(f"{name}: {message}" if name else message)
+        raise self._failure
+
+    @property
+    def pollable(self) -> bool:
+        """Whether `fileno` can be waited on."""
+        return self.waiting is Waiting.POLL

@@ -1,0 +1,322 @@
+"""What live and offline captures share: the cursor over the batch in hand.
+
+The batch that was read last belongs to the capture, not to a call: a call that is cancelled, a
+loop that is left, or a new loop finds it where it was. So nothing is lost and nothing comes twice.
+
+A loop over packets takes them without giving way, until the batch ends or a millisecond has
+passed, whatever the body of the loop costs; then the event loop has its turn.
+"""
+
+import threading
+import warnings
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Self, TypeVar, final
+
+import anyio
+import anyio.lowlevel
+from anyio import to_thread
+from anyio.abc import UnreliableObjectReceiveStream
+
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.filter import Filter
+from aiopcap._core.linktype import LinkType
+from aiopcap._core.packet import Packet
+from aiopcap._core.resource import ResourceClosedError
+from aiopcap._streams.dumper import Dumper, Writable, dump_open
+
+# How long packets are delivered before other tasks run.
+SLICE_NS = 1_000_000
+
+# More than any source returns at once.
+UNLIMITED = 2**31 - 1
+
+_loop_marker: anyio.lowlevel.RunVar[object] = anyio.lowlevel.RunVar("aiopcap_loop")
+
+
+def _current_loop() -> object:
+    try:
+        return _loop_marker.get()
+    except LookupError:
+        marker = (threading.get_ident(), object())
+        _loop_marker.set(marker)
+        return marker
+
+
+S = TypeVar("S")
+
+
+class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
+    """A stream of packets, live or from a file.
+
+    Use it as an async context manager, iterate it for packets, or `batches()` for many at once.
+    One task reads at a time; a second gets `anyio.BusyResourceError`. It belongs to the event
+    loop that opened it.
+
+    Cancellation: at whatever await a task is cancelled, no packet is lost and none comes twice.
+    """
+
+    def __init__(self, source: S, name: str, filter: Filter | None) -> None:
+        self._source = source
+        self._name = name
+        self._filter = filter
+        self._filter_changes = 0
+        self._loop = _current_loop()
+        self._reading = anyio.ResourceGuard("reading from")
+        self._closed = False
+        self._batch: PacketBatch | None = None
+        self._rows: Any = iter(())
+
+    # -- what a kind of capture defines ----------------------------------------------------------
+
+    @abstractmethod
+    async def _read(self, max_packets: int) -> PacketBatch:
+        """Wait for packets and return them; raises EOFError at the end."""
+
+    @abstractmethod
+    def _read_nowait(self, max_packets: int) -> PacketBatch | None:
+        """Return packets that are there, or None; raises EOFError at the end."""
+
+    @abstractmethod
+    def _wake_readers(self) -> None:
+        """Make a task that waits in `_read` come back; the source is closed next."""
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Packet:
+        for packet in self._rows:
+            return packet  # type: ignore[no-any-return]
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> Packet:
+        """Wait for the next packet; always a checkpoint.
+
+        Raises:
+            anyio.EndOfStream: After the last packet of a file.
+            anyio.ClosedResourceError: If the capture is closed, also while this waits.
+            anyio.BusyResourceError: If another task is reading.
+            PcapError: If the device or the file failed; all packets before that came first.
+        """
+        while True:
+            await self._refill()
+            for packet in self._rows:
+                return packet  # type: ignore[no-any-return]
+
+    def receive_nowait(self) -> Packet:
+        """Return the next packet if one is there already.
+
+        A capture of a file that has to be read from a disk has packets there only after
+        `receive` or another waiting call has fetched some.
+
+        Raises:
+            anyio.WouldBlock: If there is none yet.
+            anyio.EndOfStream, anyio.ClosedResourceError, anyio.BusyResourceError, PcapError: As
+                `receive`.
+        """
+        with self._reading:
+            self._check_usable()
+            while True:
+                if self._hand_left():
+                    self._rows.allow(SLICE_NS)
+                for packet in self._rows:
+                    return packet  # type: ignore[no-any-return]
+                if self._hand_left():
+                    continue
+                with self._translated():
+                    batch = self._read_nowait(UNLIMITED)
+                if batch is None:
+                    raise anyio.WouldBlock
+                self._take_in_hand(batch)
+
+    async def receive_batch(self) -> PacketBatch:
+        """Wait for packets, and return all that one native call gave; always a checkpoint.
+
+        What a loop over packets has left of a batch comes first. Raises as `receive`.
+        """
+        return await self._receive_batch(UNLIMITED)
+
+    def batches(self, max_packets: int | None = None) -> AsyncIterator[PacketBatch]:
+        """Iterate over batches instead of packets, which costs a tenth.
+
+        Args:
+            max_packets: The most packets of a batch; as many as one native call gives where None.
+        """
+        if max_packets is not None and max_packets < 1:
+            raise ValueError(f"max_packets must be positive, not {max_packets}")
+        return _Batches(self, UNLIMITED if max_packets is None else max_packets)
+
+    async def _receive_batch(self, max_packets: int) -> PacketBatch:
+        await self._refill(max_packets)
+        assert self._batch is not None
+        batch = self._batch
+        if self._rows.position:
+            batch = batch[self._rows.position :]
+        if len(batch) > max_packets:
+            self._take_in_hand(batch[max_packets:])
+            return batch[:max_packets]
+        self._empty_hand()
+        return batch
+
+    async def _refill(self, max_packets: int = UNLIMITED) -> None:
+        """Return with at least one packet in hand; a checkpoint."""
+        with self._reading:
+            self._check_usable()
+            await anyio.lowlevel.checkpoint()
+            self._check_usable()
+            while not self._hand_left():
+                changes = self._filter_changes
+                with self._translated():
+                    batch = await self._read(max_packets)
+                self._check_usable()
+                if changes != self._filter_changes and self._filter is not None:
+                    batch = self._filter.select(batch)
+                self._take_in_hand(batch)
+            self._rows.allow(SLICE_NS)
+
+    def _hand_left(self) -> bool:
+        return self._batch is not None and self._rows.position < self._rows.count
+
+    def _take_in_hand(self, batch: PacketBatch) -> None:
+        self._batch = batch
+        self._rows = batch.rows()
+        self._rows.allow(SLICE_NS)
+
+    def _empty_hand(self) -> None:
+        self._batch = None
+        self._rows = iter(())
+
+    def _translated(self) -> "_Translated":
+        return _Translated(self)
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise anyio.ClosedResourceError
+        if self._loop is not _current_loop():
+            raise RuntimeError(f"{self!r} belongs to another event loop, or to another thread's")
+
+    # -- the filter ------------------------------------------------------------------------------
+
+    @property
+    def filter(self) -> Filter | None:
+        """The filter in force."""
+        return self._filter
+
+    async def set_filter(self, filter: str | Filter | None) -> None:
+        """Let only matching packets pass from now on, without a gap.
+
+        When this returns, no packet comes that does not match, not even of those that were read
+        or queued before. The work is done in a worker thread, as host names may be looked up;
+        cancelled or failed, the old filter stays.
+
+        Args:
+            filter: An expression, a compiled filter, or None to let everything pass.
+
+        Raises:
+            FilterError: If the expression does not compile.
+            anyio.ClosedResourceError: If the capture is closed.
+        """
+        self._check_usable()
+        source: Any = self._source
+        with self._translated():
+            compiled = await to_thread.run_sync(
+                source.compile, "" if filter is None else filter, abandon_on_cancel=True
+            )
+            self._check_usable()
+            source.set_filter(compiled)
+        program = compiled[0] if isinstance(compiled, tuple) else compiled
+        self._filter = None if filter is None else program
+        self._filter_changes += 1
+        if self._hand_left() and self._batch is not None:
+            self._take_in_hand(program.select(self._batch[self._rows.position :]))
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    @property
+    def linktype(self) -> LinkType:
+        """What the packets begin with."""
+        return self._source.linktype  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def snaplen(self) -> int:
+        """The most bytes of a packet that are captured."""
+        return self._source.snaplen  # type: ignore[attr-defined, no-any-return]
+
+    async def dump_open(self, target: Writable, *, precision: str = "nano") -> Dumper:
+        """Open a savefile for packets of this capture; see `aiopcap.dump_open`."""
+        self._check_usable()
+        return await dump_open(
+            target, linktype=self.linktype, snaplen=self.snaplen, precision=precision
+        )
+
+    async def aclose(self) -> None:
+        """Close the capture and free everything; a checkpoint after that.
+
+        A task that waits for packets gets `anyio.ClosedResourceError` at once, and packets in
+        hand are dropped. Idempotent; cancelled, it has closed all the same.
+        """
+        self._close()
+        await anyio.lowlevel.checkpoint()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._empty_hand()
+        source: Any = self._source
+        try:
+            self._wake_readers()
+        finally:
+            source.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True):
+            return
+        self._closed = True
+        source: Any = self._source
+        source.close()
+        warnings.warn(f"Unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+
+    def __repr__(self) -> str:
+        state = "closed " if self._closed else ""
+        return f"<{state}{type(self).__name__} {self._name!r}>"
+
+
+class _Translated:
+    """The core's words for the ends of things, in anyio's."""
+
+    def __init__(self, capture: Capture[Any]) -> None:
+        self._capture = capture
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, ResourceClosedError):
+            raise anyio.ClosedResourceError from None
+        if type(exc) is EOFError:
+            raise anyio.EndOfStream from None
+
+
+@final
+class _Batches(AsyncIterator[PacketBatch]):
+    def __init__(self, capture: Capture[Any], max_packets: int) -> None:
+        self._capture = capture
+        self._max_packets = max_packets
+
+    async def __anext__(self) -> PacketBatch:
+        try:
+            return await self._capture._receive_batch(self._max_packets)
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None

@@ -1,0 +1,178 @@
+"""Writing packets to a savefile, asynchronously."""
+
+import warnings
+from typing import Any, final
+
+import anyio
+import anyio.lowlevel
+from anyio import to_thread
+from anyio.abc import ObjectSendStream
+
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.linktype import LinkType
+from aiopcap._core.packet import Packet
+from aiopcap._core.writer import SavefileWriter, Writable, open_target
+from aiopcap._streams._threads import open_in_thread
+
+# A send that only fills the buffer gives other tasks their turn this often.
+PACKETS_PER_CHECKPOINT = 64
+
+
+@final
+class Dumper(ObjectSendStream[Packet]):
+    """A savefile that packets are sent to; open one with `dump_open`.
+
+    Packets gather in a buffer of 1 MiB, which a worker thread writes when it is full, and on
+    `flush` and `aclose`. A write error is raised by whichever call meets it, at the latest by
+    `flush` or `aclose`, and again by each later `send`; a regular file then ends with the last
+    record that was written whole.
+
+    Several tasks may send: a record is never mixed with another. A send that is cancelled has
+    taken its packet or batch whole, or not at all.
+    """
+
+    def __init__(self, writer: SavefileWriter, name: str) -> None:
+        self._writer = writer
+        self._name = name
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._closed = False
+        self._since_checkpoint = 0
+
+    @property
+    def linktype(self) -> LinkType:
+        """What every packet begins with."""
+        return self._writer.linktype
+
+    @property
+    def snaplen(self) -> int:
+        """The most bytes of a packet."""
+        return self._writer.snaplen
+
+    @property
+    def precision(self) -> str:
+        """"nano" or "micro": the resolution of the time stamps in the file."""
+        return self._writer.precision
+
+    async def send(self, item: Packet) -> None:
+        """Write a packet.
+
+        Raises:
+            ValueError: If it contradicts itself or the file: more bytes than on the wire or than
+                the snaplen, another link type, a time before 1970 or after 2106-02-07.
+            SavefileWriteError: If the file could not be written.
+            anyio.ClosedResourceError: If the dumper is closed.
+        """
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= PACKETS_PER_CHECKPOINT:
+            self._since_checkpoint = 0
+            await anyio.lowlevel.checkpoint()
+        async with self._lock:
+            self._check_open()
+            while not self._writer.append(item):
+                await self._drain()
+
+    async def send_batch(self, batch: PacketBatch) -> None:
+        """Write all packets of a batch, without a Python object for each; a checkpoint.
+
+        Raises as `send`; when one packet cannot be written, none of the batch is.
+        """
+        await anyio.lowlevel.checkpoint()
+        async with self._lock:
+            self._check_open()
+            checked = self._writer.check_batch(batch)
+            # Once the first record is in the buffer all must follow, so no cancel in between.
+            with anyio.CancelScope(shield=True):
+                written = 0
+                while (written := self._writer.append_batch(checked, written)) < len(batch):
+                    await self._drain()
+
+    async def flush(self, sync: bool = False) -> None:
+        """Write what is in the buffer; a checkpoint.
+
+        Args:
+            sync: Return only when the bytes are on the disk (fsync(2)).
+
+        Raises:
+            SavefileWriteError: If the file could not be written.
+            anyio.ClosedResourceError: If the dumper is closed.
+        """
+        async with self._lock:
+            self._check_open()
+            await self._drain()
+            if sync:
+                await to_thread.run_sync(self._writer.sync)
+
+    def tell(self) -> int:
+        """Return the length of the file in bytes, with what is still in the buffer."""
+        return self._writer.tell()
+
+    async def aclose(self) -> None:
+        """Write what is in the buffer and close the file. Idempotent.
+
+        It finishes even when cancelled, so that the file is complete.
+
+        Raises:
+            SavefileWriteError: If the file could not be written, unless a call raised that before.
+        """
+        if self._closed:
+            await anyio.lowlevel.checkpoint()
+            return
+        with anyio.CancelScope(shield=True):
+            async with self._lock:
+                if self._closed:
+                    return
+                self._closed = True
+                try:
+                    if not self._writer.failed:
+                        await self._drain()
+                finally:
+                    await to_thread.run_sync(self._writer.close)
+
+    async def _drain(self) -> None:
+        await to_thread.run_sync(self._writer.drain)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise anyio.ClosedResourceError
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True):
+            return
+        self._closed = True
+        try:
+            if not self._writer.failed:
+                self._writer.drain()
+        finally:
+            self._writer.close()
+            warnings.warn(f"Unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+
+    def __repr__(self) -> str:
+        return f"<{'closed ' if self._closed else ''}Dumper {self._name!r}>"
+
+
+async def dump_open(
+    target: Writable,
+    *,
+    linktype: LinkType | int,
+    snaplen: int = 262144,
+    precision: str = "nano",
+) -> Dumper:
+    """Open a savefile for writing, in pcap format.
+
+    Args:
+        target: A path (created, or emptied), "-" for standard output, a file descriptor or a
+            binary file object; the last two stay the caller's, and open.
+        linktype: What every packet begins with.
+        snaplen: The most bytes of a packet, as the file's header says.
+        precision: "nano" for nanosecond time stamps, "micro" for readers that know only those.
+
+    Raises:
+        OSError: If the path cannot be opened for writing.
+        ValueError: If an argument is out of range.
+    """
+
+    def opened() -> SavefileWriter:
+        return SavefileWriter(open_target(target), LinkType(linktype), snaplen, precision)
+
+    name: Any = target if isinstance(target, str) else getattr(target, "name", target)
+    return Dumper(await open_in_thread(opened), str(name))

@@ -1,0 +1,162 @@
+"""Capturing from a device."""
+
+import warnings
+from typing import final
+
+import anyio
+
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.constants import Direction, TimestampType
+from aiopcap._core.errors import PcapWarning
+from aiopcap._core.filter import Filter
+from aiopcap._core.linktype import LinkType
+from aiopcap._core.live import CaptureStatistics, LiveOptions, LiveSource
+from aiopcap._streams._threads import open_in_thread
+from aiopcap._streams.capture import Capture
+
+# While a device is down its removal is reported by nothing, and libpcap asks to be called every
+# millisecond. A quarter of a second finds out soon enough, and costs nothing.
+SHORTEST_POLL = 0.05
+LONGEST_POLL = 0.25
+
+
+@final
+class LiveCapture(Capture[LiveSource]):
+    """Packets from a device; open one with `open_live`."""
+
+    @property
+    def device(self) -> str:
+        """The device's name."""
+        return self._source.device
+
+    def statistics(self) -> CaptureStatistics:
+        """Return what was received and dropped since the capture was opened.
+
+        Raises:
+            anyio.ClosedResourceError: If the capture is closed.
+        """
+        self._check_usable()
+        with self._translated():
+            return self._source.statistics()
+
+    def datalinks(self) -> list[LinkType]:
+        """Return the link types that the device can deliver.
+
+        Raises:
+            anyio.ClosedResourceError: If the capture is closed.
+        """
+        self._check_usable()
+        with self._translated():
+            return self._source.datalinks()
+
+    def set_datalink(self, linktype: LinkType | int) -> None:
+        """Choose one of `datalinks()`; a filter has to be set again after that.
+
+        Call it before the first packet is read.
+
+        Raises:
+            PcapError: If the device cannot deliver it.
+            anyio.ClosedResourceError: If the capture is closed.
+        """
+        self._check_usable()
+        with self._translated():
+            self._source.set_datalink(LinkType(linktype))
+
+    def fileno(self) -> int:
+        """Return the file descriptor that is waited on, or -1 where the device has none.
+
+        Raises:
+            anyio.ClosedResourceError: If the capture is closed.
+        """
+        self._check_usable()
+        with self._translated():
+            return self._source.fileno()
+
+    def _read_nowait(self, max_packets: int) -> PacketBatch | None:
+        return self._source.read_batch(max_packets)
+
+    async def _read(self, max_packets: int) -> PacketBatch:
+        source = self._source
+        while (batch := source.read_batch(max_packets)) is None:
+            fd, timeout = source.fileno(), source.required_timeout()
+            if timeout is not None:
+                timeout = min(max(timeout, SHORTEST_POLL), LONGEST_POLL)
+            with anyio.move_on_after(timeout):
+                if fd < 0:
+                    await anyio.sleep(SHORTEST_POLL)
+                else:
+                    # A readable descriptor may have no packet: the next round waits again.
+                    await anyio.wait_readable(fd)
+        return batch
+
+    def _wake_readers(self) -> None:
+        fd = self._source.fileno()
+        if fd >= 0:
+            anyio.notify_closing(fd)
+
+
+async def open_live(
+    device: str,
+    *,
+    filter: str | Filter | None = None,
+    snaplen: int = 262144,
+    promisc: bool = True,
+    buffer_timeout: float = 0.001,
+    immediate: bool = False,
+    buffer_size: int | None = None,
+    direction: Direction | str = Direction.INOUT,
+    rfmon: bool = False,
+    timestamp_type: TimestampType | str | None = None,
+    fanout: tuple[int, int] | None = None,
+) -> LiveCapture:
+    """Start to capture from a device.
+
+    When this returns, capturing has begun: a packet sent after it is seen, and the filter is in
+    force before the first packet.
+
+    Args:
+        device: Its name; on Linux "any" means all, each packet then says which it came from.
+        filter: An expression (pcap-filter(7)) or a compiled filter.
+        snaplen: The most bytes of a packet to capture.
+        promisc: Also capture what is not meant for this host.
+        buffer_timeout: Seconds, above 0, that the kernel may gather packets before it hands them
+            over. More saves processor time, less brings them sooner.
+        immediate: Hand over each packet at once. It costs a system call for each, and space.
+        buffer_size: Bytes of the kernel's buffer, which bridges the time in which the program
+            does not read; 16 MiB where None.
+        direction: "in", "out" or "inout".
+        rfmon: Put a Wi-Fi device into monitor mode.
+        timestamp_type: Where time stamps are taken (pcap-tstamp(7)).
+        fanout: A group and a `FanoutMode` (flags may be or'ed to it): the captures of one group
+            share the packets (Linux).
+
+    Raises:
+        NoSuchDeviceError: If there is no such device.
+        PermissionDeniedError: If the process may not capture.
+        InterfaceDownError: If the device is down.
+        FilterError: If the filter does not compile.
+        PcapError: If the device cannot do what is asked.
+        ValueError: If an option is out of range.
+
+    Warns:
+        PcapWarning: If libpcap could not do all of it, but captures.
+    """
+    options = LiveOptions(
+        snaplen=snaplen,
+        promisc=promisc,
+        buffer_timeout=buffer_timeout,
+        immediate=immediate,
+        buffer_size=buffer_size,
+        direction=Direction(direction),
+        rfmon=rfmon,
+        timestamp_type=None if timestamp_type is None else TimestampType(timestamp_type),
+        fanout=fanout,
+    )
+    source = await open_in_thread(lambda: LiveSource(device, options, filter))
+    try:
+        for message in source.warnings:
+            warnings.warn(message, PcapWarning, stacklevel=2)
+    except BaseException:
+        source.close()
+        raise
+    return LiveCapture(source, device, source.filter)
