@@ -7,7 +7,8 @@ The house has four floors, and imports only go down:
 1  `_core`: synchronous and never waiting; packets, batches, filters, devices, files, errors
 0  `_native`: all the C, compiled; exports `ffi` and `lib`
 
-Only `_core` sees `ffi` and `lib`, only `_streams` sees anyio. tests/test_import_floors.py keeps it so.
+Only `_core` sees `ffi` and `lib`, only `_streams` sees anyio; tests/test_import_floors.py keeps it
+so.
 """
 
 from importlib.metadata import version as _version

@@ -43,11 +43,12 @@ class PacketBatch(Sequence[Packet]):
     def __init__(
         self,
         data: memoryview,
+        linktype: LinkType,
         timestamps_ns: memoryview,
         offsets: memoryview,
         captured_lengths: memoryview,
         wire_lengths: memoryview,
-        linktype: LinkType,
+        *,
         interface: dict[int, str] | str | None = None,
         interfaces: memoryview | None = None,
     ) -> None:
@@ -141,13 +142,13 @@ class PacketBatch(Sequence[Packet]):
 
         return PacketBatch(
             self.data,
+            self.linktype,
             part(self.timestamps_ns),
             part(self.offsets),
             part(self.captured_lengths),
             part(self.wire_lengths),
-            self.linktype,
-            self._interface,
-            None if self._interfaces is None else part(self._interfaces),
+            interface=self._interface,
+            interfaces=None if self._interfaces is None else part(self._interfaces),
         )
 
     def __iter__(self) -> Iterator[Packet]:

@@ -23,6 +23,8 @@ class ByteSource(Protocol):
 
     name: str | None
     waiting: Waiting
+    # Reading takes a disk's time at the most: no other program decides when bytes come.
+    steady: bool
 
     def readinto(self, buffer: memoryview) -> int | None:
         """Read into the buffer; 0 at the end, None when nothing is there now."""
@@ -37,8 +39,9 @@ class ByteSource(Protocol):
 class MemoryBytes:
     """A savefile in memory."""
 
-    name = None
+    name: str | None = None
     waiting = Waiting.NEVER
+    steady = True
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._rest = memoryview(data).cast("B")
@@ -75,6 +78,7 @@ class DescriptorBytes:
             raise IsADirectoryError(21, os.strerror(21), name)
         pollable = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
         self.waiting = Waiting.POLL if pollable else Waiting.BLOCK
+        self.steady = stat.S_ISREG(mode)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
@@ -102,6 +106,7 @@ class FileObjectBytes:
     """A binary file object; it stays the caller's, and open."""
 
     waiting = Waiting.BLOCK
+    steady = False
 
     def __init__(self, file: Any) -> None:
         self.name = name if isinstance(name := getattr(file, "name", None), str) else None

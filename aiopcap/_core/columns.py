@@ -52,8 +52,8 @@ class Columns:
         """Return the rows as a batch over data; the columns are copied, the data is not."""
         return PacketBatch(
             data,
-            *(self._copy(name, itemsize, code) for name, _, itemsize, code in _COLUMNS),
             linktype,
-            interface,
-            interfaces,
+            *(self._copy(name, itemsize, code) for name, _, itemsize, code in _COLUMNS),
+            interface=interface,
+            interfaces=interfaces,
         )

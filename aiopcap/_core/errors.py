@@ -97,7 +97,7 @@ class PcapWarning(UserWarning):
 CAPABILITIES_ADVICE = (
     "capturing needs the capability CAP_NET_RAW (and CAP_NET_ADMIN for monitor mode): run as "
     "root, or grant it to the interpreter: "
-    "sudo setcap cap_net_raw,cap_net_admin=eip \"$(readlink -f \"$(command -v python3)\")\""
+    'sudo setcap cap_net_raw,cap_net_admin=eip "$(readlink -f "$(command -v python3)")"'
 )
 
 

@@ -43,10 +43,11 @@ class Filter:
     def __init__(
         self,
         expression: str,
+        *,
         linktype: LinkType,
         snaplen: int,
-        optimize: bool,
-        netmask: int | None,
+        optimize: bool = True,
+        netmask: int | None = None,
     ) -> None:
         self.expression = expression
         self.linktype = linktype
@@ -118,10 +119,33 @@ class Filter:
         return f"<Filter {self.expression!r} for {self.linktype.name}>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (
-            Filter,
-            (self.expression, self.linktype, self.snaplen, self.optimize, self.netmask),
-        )
+        return (_restore, (self.expression, self._options()))
+
+    def _options(self) -> dict[str, Any]:
+        names = ("linktype", "snaplen", "optimize", "netmask")
+        return {name: getattr(self, name) for name in names}
+
+    def adapted(self, linktype: LinkType) -> "Filter":
+        """Return the filter for packets that begin with something else."""
+        if linktype == self.linktype:
+            return self
+        return Filter(self.expression, **(self._options() | {"linktype": linktype}))
+
+
+def _restore(expression: str, options: dict[str, Any]) -> Filter:
+    return Filter(expression, **options)
+
+
+class CompiledFilter(NamedTuple):
+    """A filter as a source needs it.
+
+    Attributes:
+        filter: For packets in memory.
+        program: For the source itself; the same but for a live handle.
+    """
+
+    filter: Filter
+    program: Any
 
 
 def compile_program(
@@ -176,7 +200,13 @@ def compile(
     if isinstance(netmask, str):
         # libpcap takes the number as it lies in memory, in network order.
         netmask = int.from_bytes(ipaddress.IPv4Address(netmask).packed, sys.byteorder)
-    return Filter(expression, LinkType(linktype), snaplen, optimize, netmask)
+    return Filter(
+        expression,
+        linktype=LinkType(linktype),
+        snaplen=snaplen,
+        optimize=optimize,
+        netmask=netmask,
+    )
 
 
 def check_snaplen(snaplen: int) -> None:

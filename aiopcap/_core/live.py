@@ -3,7 +3,6 @@
 import math
 import os
 import socket
-import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,12 +12,11 @@ from aiopcap._core.constants import Direction, TimestampType
 from aiopcap._core.devices import device_name
 from aiopcap._core.errors import (
     PcapError,
-    PcapWarning,
     error_from_status,
     status_text,
     text,
 )
-from aiopcap._core.filter import Filter, check_snaplen, compile_program
+from aiopcap._core.filter import CompiledFilter, Filter, check_snaplen, compile_program
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
@@ -78,7 +76,7 @@ class LiveOptions:
         if self.fanout is not None:
             group, mode = self.fanout
             if not (0 <= group <= 0xFFFF and 0 <= mode <= 0xFFFF):
-                raise ValueError(f"fanout takes a group and a mode of 16 bits each, not {self.fanout}")
+                raise ValueError(f"fanout takes a group and a mode of 16 bits, not {self.fanout}")
 
 
 class LiveSource:
@@ -104,7 +102,7 @@ class LiveSource:
             if filter is not None:
                 compiled = self.compile(filter)
                 self.set_filter(compiled)
-                self.filter = compiled[0]
+                self.filter = compiled.filter
         except BaseException:
             self.close()
             raise
@@ -194,7 +192,7 @@ class LiveSource:
             timeout = lib.pcap_get_required_select_timeout(self._handle)
             return timeout.tv_sec + timeout.tv_usec / 1e6 if timeout else None
 
-    def read_batch(self, max_packets: int) -> PacketBatch | None:
+    def read_batch(self, max_packets: int = BATCH_PACKETS) -> PacketBatch | None:
         """Return the packets that are ready, at most so many, or None.
 
         Raises:
@@ -241,7 +239,7 @@ class LiveSource:
 
     # -- the rest --------------------------------------------------------------------------------
 
-    def compile(self, filter: str | Filter) -> tuple[Filter, Any]:
+    def compile(self, filter: str | Filter) -> CompiledFilter:
         """Compile for this handle; may block on host names.
 
         Some expressions ("vlan", "inbound") compile to other programs for a live handle, which
@@ -250,16 +248,16 @@ class LiveSource:
         """
         with self._resource:
             if isinstance(filter, str):
-                filter = Filter(filter, self.linktype, self.snaplen, True, None)
+                filter = Filter(filter, linktype=self.linktype, snaplen=self.snaplen)
             program = compile_program(
                 self._handle, filter.expression, optimize=filter.optimize, netmask=filter.netmask
             )
-            return filter, program
+            return CompiledFilter(filter.adapted(self.linktype), program)
 
-    def set_filter(self, compiled: tuple[Filter, Any]) -> None:
+    def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from now on, those in the kernel's buffer included."""
         with self._resource:
-            self._check(lib.pcap_setfilter(self._handle, compiled[1]))
+            self._check(lib.pcap_setfilter(self._handle, compiled.program))
 
     def statistics(self) -> CaptureStatistics:
         """Return the counters."""
@@ -310,9 +308,3 @@ def _interface_name(number: int) -> str:
         return socket.if_indextoname(number)
     except OSError:
         return f"if{number}"  # gone since; its packets still say apart what came from where
-
-
-def warn_all(texts: list[str], stacklevel: int) -> None:
-    """Issue libpcap's warnings as Python's."""
-    for message in texts:
-        warnings.warn(message, PcapWarning, stacklevel=stacklevel + 1)

@@ -13,16 +13,6 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-_process = os.getpid()
-
-
-def _after_fork() -> None:
-    global _process
-    _process = os.getpid()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
 
 class ResourceClosedError(Exception):
     """The resource was released; the streams turn it into anyio's `ClosedResourceError`."""
@@ -44,16 +34,16 @@ class Resource:
         self._name = name
         self._release = release
         self._abandon = abandon
-        self._process = _process
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._leases = 0
         self.closed = False
 
     def __enter__(self) -> None:
-        if self._process != _process:
+        if self._process != os.getpid():
             raise RuntimeError(
                 f"{self._name} was opened in process {self._process} and cannot be used in its "
-                f"fork, process {_process}: open a new one there"
+                f"fork, process {os.getpid()}: open a new one there"
             )
         with self._lock:
             if self.closed:
@@ -74,7 +64,7 @@ class Resource:
 
     def close(self) -> None:
         """Release now, or when the last lease ends. Idempotent."""
-        if self._process != _process:
+        if self._process != os.getpid():
             if not self.closed:
                 self.closed = True
                 self._abandon()

@@ -143,7 +143,9 @@ class SavefileWriter:
         precision: "nano" or "micro".
     """
 
-    def __init__(self, target: ByteTarget, linktype: LinkType, snaplen: int, precision: str) -> None:
+    def __init__(
+        self, target: ByteTarget, linktype: LinkType, snaplen: int, precision: str
+    ) -> None:
         check_snaplen(snaplen)
         if precision not in _MAGIC:
             raise ValueError(f"precision is 'nano' or 'micro', not {precision!r}")
@@ -195,9 +197,7 @@ class SavefileWriter:
             self._grow(start + captured)
         seconds, ns = divmod(timestamp_ns, 1_000_000_000)
         fraction = ns // self._divisor
-        struct.pack_into(
-            "=IIII", self._buffer, at, seconds, fraction, captured, packet.wire_length
-        )
+        struct.pack_into("=IIII", self._buffer, at, seconds, fraction, captured, packet.wire_length)
         self._buffer[start : start + captured] = packet.data
         self._used = start + captured
         return True

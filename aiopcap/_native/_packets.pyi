@@ -1,7 +1,8 @@
-from collections.abc import Buffer
 from typing import Any, Generic, Self, TypeVar
 
-P = TypeVar("P", bound=PacketBase, covariant=True)
+from typing_extensions import Buffer
+
+_P = TypeVar("_P", bound=PacketBase)
 
 version: str
 
@@ -28,10 +29,10 @@ class PacketBase:
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
-class Rows(Generic[P]):
+class Rows(Generic[_P]):
     def __new__(
         cls,
-        packet_type: type[P],
+        packet_type: type[_P],
         count: int,
         data: Buffer,
         timestamps_ns: Buffer,
@@ -47,6 +48,6 @@ class Rows(Generic[P]):
     @property
     def count(self) -> int: ...
     def __iter__(self) -> Self: ...
-    def __next__(self) -> P: ...
+    def __next__(self) -> _P: ...
     def allow(self, budget_ns: int) -> None: ...
-    def packet(self, index: int) -> P: ...
+    def packet(self, index: int) -> _P: ...

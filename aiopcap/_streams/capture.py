@@ -10,9 +10,9 @@ passed, whatever the body of the loop costs; then the event loop has its turn.
 import threading
 import warnings
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self, TypeVar, final
+from typing import Any, Self, final
 
 import anyio
 import anyio.lowlevel
@@ -24,13 +24,12 @@ from aiopcap._core.filter import Filter
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.resource import ResourceClosedError
-from aiopcap._streams.dumper import Dumper, Writable, dump_open
+from aiopcap._core.source import PacketSource
+from aiopcap._core.writer import Writable
+from aiopcap._streams.dumper import Dumper, dump_open
 
 # How long packets are delivered before other tasks run.
 SLICE_NS = 1_000_000
-
-# More than any source returns at once.
-UNLIMITED = 2**31 - 1
 
 _loop_marker: anyio.lowlevel.RunVar[object] = anyio.lowlevel.RunVar("aiopcap_loop")
 
@@ -44,10 +43,28 @@ def _current_loop() -> object:
         return marker
 
 
-S = TypeVar("S")
+class _Translated:
+    """The core's words for the ends of things, in anyio's."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, ResourceClosedError):
+            raise anyio.ClosedResourceError from None
+        if type(exc) is EOFError:
+            raise anyio.EndOfStream from None
 
 
-class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
+translated = _Translated()
+
+
+class Capture(UnreliableObjectReceiveStream[Packet]):
     """A stream of packets, live or from a file.
 
     Use it as an async context manager, iterate it for packets, or `batches()` for many at once.
@@ -57,11 +74,10 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
     Cancellation: at whatever await a task is cancelled, no packet is lost and none comes twice.
     """
 
-    def __init__(self, source: S, name: str, filter: Filter | None) -> None:
+    def __init__(self, source: PacketSource, name: str, filter: Filter | None) -> None:
         self._source = source
         self._name = name
         self._filter = filter
-        self._filter_changes = 0
         self._loop = _current_loop()
         self._reading = anyio.ResourceGuard("reading from")
         self._closed = False
@@ -71,16 +87,18 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
     # -- what a kind of capture defines ----------------------------------------------------------
 
     @abstractmethod
-    async def _read(self, max_packets: int) -> PacketBatch:
+    async def _read(self) -> PacketBatch:
         """Wait for packets and return them; raises EOFError at the end."""
 
-    @abstractmethod
-    def _read_nowait(self, max_packets: int) -> PacketBatch | None:
+    def _read_nowait(self) -> PacketBatch | None:
         """Return packets that are there, or None; raises EOFError at the end."""
+        return self._source.read_batch()
 
-    @abstractmethod
     def _wake_readers(self) -> None:
         """Make a task that waits in `_read` come back; the source is closed next."""
+        fd = self._source.fileno()
+        if fd >= 0:
+            anyio.notify_closing(fd)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -129,8 +147,8 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
                     return packet  # type: ignore[no-any-return]
                 if self._hand_left():
                     continue
-                with self._translated():
-                    batch = self._read_nowait(UNLIMITED)
+                with translated:
+                    batch = self._read_nowait()
                 if batch is None:
                     raise anyio.WouldBlock
                 self._take_in_hand(batch)
@@ -140,7 +158,7 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
 
         What a loop over packets has left of a batch comes first. Raises as `receive`.
         """
-        return await self._receive_batch(UNLIMITED)
+        return await self._receive_batch(None)
 
     def batches(self, max_packets: int | None = None) -> AsyncIterator[PacketBatch]:
         """Iterate over batches instead of packets, which costs a tenth.
@@ -150,33 +168,30 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
         """
         if max_packets is not None and max_packets < 1:
             raise ValueError(f"max_packets must be positive, not {max_packets}")
-        return _Batches(self, UNLIMITED if max_packets is None else max_packets)
+        return _Batches(self, max_packets)
 
-    async def _receive_batch(self, max_packets: int) -> PacketBatch:
-        await self._refill(max_packets)
+    async def _receive_batch(self, max_packets: int | None) -> PacketBatch:
+        await self._refill()
         assert self._batch is not None
         batch = self._batch
         if self._rows.position:
             batch = batch[self._rows.position :]
-        if len(batch) > max_packets:
+        if max_packets is not None and len(batch) > max_packets:
             self._take_in_hand(batch[max_packets:])
             return batch[:max_packets]
         self._empty_hand()
         return batch
 
-    async def _refill(self, max_packets: int = UNLIMITED) -> None:
+    async def _refill(self) -> None:
         """Return with at least one packet in hand; a checkpoint."""
         with self._reading:
             self._check_usable()
             await anyio.lowlevel.checkpoint()
             self._check_usable()
             while not self._hand_left():
-                changes = self._filter_changes
-                with self._translated():
-                    batch = await self._read(max_packets)
+                with translated:
+                    batch = await self._read()
                 self._check_usable()
-                if changes != self._filter_changes and self._filter is not None:
-                    batch = self._filter.select(batch)
                 self._take_in_hand(batch)
             self._rows.allow(SLICE_NS)
 
@@ -191,9 +206,6 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
     def _empty_hand(self) -> None:
         self._batch = None
         self._rows = iter(())
-
-    def _translated(self) -> "_Translated":
-        return _Translated(self)
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -223,30 +235,31 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
             anyio.ClosedResourceError: If the capture is closed.
         """
         self._check_usable()
-        source: Any = self._source
-        with self._translated():
+        with translated:
             compiled = await to_thread.run_sync(
-                source.compile, "" if filter is None else filter, abandon_on_cancel=True
+                self._source.compile, "" if filter is None else filter, abandon_on_cancel=True
             )
             self._check_usable()
-            source.set_filter(compiled)
-        program = compiled[0] if isinstance(compiled, tuple) else compiled
-        self._filter = None if filter is None else program
-        self._filter_changes += 1
+            self._source.set_filter(compiled)
+        self._filter = None if filter is None else compiled.filter
+        self._filter_read(compiled.filter)
+
+    def _filter_read(self, filter: Filter) -> None:
+        """Drop what does not match from what was read before."""
         if self._hand_left() and self._batch is not None:
-            self._take_in_hand(program.select(self._batch[self._rows.position :]))
+            self._take_in_hand(filter.select(self._batch[self._rows.position :]))
 
     # -- the rest --------------------------------------------------------------------------------
 
     @property
     def linktype(self) -> LinkType:
         """What the packets begin with."""
-        return self._source.linktype  # type: ignore[attr-defined, no-any-return]
+        return self._source.linktype
 
     @property
     def snaplen(self) -> int:
         """The most bytes of a packet that are captured."""
-        return self._source.snaplen  # type: ignore[attr-defined, no-any-return]
+        return self._source.snaplen
 
     async def dump_open(self, target: Writable, *, precision: str = "nano") -> Dumper:
         """Open a savefile for packets of this capture; see `aiopcap.dump_open`."""
@@ -269,18 +282,16 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
             return
         self._closed = True
         self._empty_hand()
-        source: Any = self._source
         try:
             self._wake_readers()
         finally:
-            source.close()
+            self._source.close()
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True):
             return
         self._closed = True
-        source: Any = self._source
-        source.close()
+        self._source.close()
         warnings.warn(f"Unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
@@ -288,30 +299,9 @@ class Capture(UnreliableObjectReceiveStream[Packet], Generic[S]):
         return f"<{state}{type(self).__name__} {self._name!r}>"
 
 
-class _Translated:
-    """The core's words for the ends of things, in anyio's."""
-
-    def __init__(self, capture: Capture[Any]) -> None:
-        self._capture = capture
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(exc, ResourceClosedError):
-            raise anyio.ClosedResourceError from None
-        if type(exc) is EOFError:
-            raise anyio.EndOfStream from None
-
-
 @final
 class _Batches(AsyncIterator[PacketBatch]):
-    def __init__(self, capture: Capture[Any], max_packets: int) -> None:
+    def __init__(self, capture: Capture, max_packets: int | None) -> None:
         self._capture = capture
         self._max_packets = max_packets
 

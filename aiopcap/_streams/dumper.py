@@ -50,7 +50,7 @@ class Dumper(ObjectSendStream[Packet]):
 
     @property
     def precision(self) -> str:
-        """"nano" or "micro": the resolution of the time stamps in the file."""
+        """The resolution of the time stamps in the file, "nano" or "micro"."""
         return self._writer.precision
 
     async def send(self, item: Packet) -> None:
@@ -86,7 +86,7 @@ class Dumper(ObjectSendStream[Packet]):
                 while (written := self._writer.append_batch(checked, written)) < len(batch):
                     await self._drain()
 
-    async def flush(self, sync: bool = False) -> None:
+    async def flush(self, *, sync: bool = False) -> None:
         """Write what is in the buffer; a checkpoint.
 
         Args:
@@ -114,22 +114,22 @@ class Dumper(ObjectSendStream[Packet]):
         Raises:
             SavefileWriteError: If the file could not be written, unless a call raised that before.
         """
-        if self._closed:
-            await anyio.lowlevel.checkpoint()
-            return
         with anyio.CancelScope(shield=True):
             async with self._lock:
-                if self._closed:
-                    return
-                self._closed = True
-                try:
-                    if not self._writer.failed:
-                        await self._drain()
-                finally:
-                    await to_thread.run_sync(self._writer.close)
+                if not self._closed:
+                    self._closed = True
+                    await to_thread.run_sync(self._finish)
+        await anyio.lowlevel.checkpoint()
 
     async def _drain(self) -> None:
         await to_thread.run_sync(self._writer.drain)
+
+    def _finish(self) -> None:
+        try:
+            if not self._writer.failed:
+                self._writer.drain()
+        finally:
+            self._writer.close()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -140,10 +140,8 @@ class Dumper(ObjectSendStream[Packet]):
             return
         self._closed = True
         try:
-            if not self._writer.failed:
-                self._writer.drain()
+            self._finish()
         finally:
-            self._writer.close()
             warnings.warn(f"Unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from aiopcap._core.filter import Filter
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.live import CaptureStatistics, LiveOptions, LiveSource
 from aiopcap._streams._threads import open_in_thread
-from aiopcap._streams.capture import Capture
+from aiopcap._streams.capture import Capture, translated
 
 # While a device is down its removal is reported by nothing, and libpcap asks to be called every
 # millisecond. A quarter of a second finds out soon enough, and costs nothing.
@@ -21,13 +21,17 @@ LONGEST_POLL = 0.25
 
 
 @final
-class LiveCapture(Capture[LiveSource]):
+class LiveCapture(Capture):
     """Packets from a device; open one with `open_live`."""
+
+    def __init__(self, source: LiveSource) -> None:
+        super().__init__(source, source.device, source.filter)
+        self._live = source
 
     @property
     def device(self) -> str:
         """The device's name."""
-        return self._source.device
+        return self._live.device
 
     def statistics(self) -> CaptureStatistics:
         """Return what was received and dropped since the capture was opened.
@@ -36,8 +40,8 @@ class LiveCapture(Capture[LiveSource]):
             anyio.ClosedResourceError: If the capture is closed.
         """
         self._check_usable()
-        with self._translated():
-            return self._source.statistics()
+        with translated:
+            return self._live.statistics()
 
     def datalinks(self) -> list[LinkType]:
         """Return the link types that the device can deliver.
@@ -46,8 +50,8 @@ class LiveCapture(Capture[LiveSource]):
             anyio.ClosedResourceError: If the capture is closed.
         """
         self._check_usable()
-        with self._translated():
-            return self._source.datalinks()
+        with translated:
+            return self._live.datalinks()
 
     def set_datalink(self, linktype: LinkType | int) -> None:
         """Choose one of `datalinks()`; a filter has to be set again after that.
@@ -59,8 +63,8 @@ class LiveCapture(Capture[LiveSource]):
             anyio.ClosedResourceError: If the capture is closed.
         """
         self._check_usable()
-        with self._translated():
-            self._source.set_datalink(LinkType(linktype))
+        with translated:
+            self._live.set_datalink(LinkType(linktype))
 
     def fileno(self) -> int:
         """Return the file descriptor that is waited on, or -1 where the device has none.
@@ -69,15 +73,12 @@ class LiveCapture(Capture[LiveSource]):
             anyio.ClosedResourceError: If the capture is closed.
         """
         self._check_usable()
-        with self._translated():
-            return self._source.fileno()
+        with translated:
+            return self._live.fileno()
 
-    def _read_nowait(self, max_packets: int) -> PacketBatch | None:
-        return self._source.read_batch(max_packets)
-
-    async def _read(self, max_packets: int) -> PacketBatch:
-        source = self._source
-        while (batch := source.read_batch(max_packets)) is None:
+    async def _read(self) -> PacketBatch:
+        source = self._live
+        while (batch := source.read_batch()) is None:
             fd, timeout = source.fileno(), source.required_timeout()
             if timeout is not None:
                 timeout = min(max(timeout, SHORTEST_POLL), LONGEST_POLL)
@@ -88,11 +89,6 @@ class LiveCapture(Capture[LiveSource]):
                     # A readable descriptor may have no packet: the next round waits again.
                     await anyio.wait_readable(fd)
         return batch
-
-    def _wake_readers(self) -> None:
-        fd = self._source.fileno()
-        if fd >= 0:
-            anyio.notify_closing(fd)
 
 
 async def open_live(
@@ -159,4 +155,4 @@ async def open_live(
     except BaseException:
         source.close()
         raise
-    return LiveCapture(source, device, source.filter)
+    return LiveCapture(source)

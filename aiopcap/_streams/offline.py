@@ -1,5 +1,6 @@
 """Reading savefiles."""
 
+from collections import deque
 from typing import final
 
 import anyio
@@ -16,7 +17,7 @@ from aiopcap._streams.capture import Capture
 
 
 class _Fetching:
-    """Calls to a source, waited for in the way that its bytes need.
+    """Reads of a source, waited for in the way that its bytes need.
 
     A thread that is in a read cannot be stopped. When the waiting task is, the thread goes on
     and leaves what it read in `_ready`, where the next call finds it.
@@ -25,83 +26,99 @@ class _Fetching:
     def __init__(self, source: SavefileSource) -> None:
         self._source = source
         self._limiter = CapacityLimiter(1)
-        self._ready: PacketBatch | None = None
+        self._filter: Filter | None = None
+        self._ready: deque[tuple[Filter | None, PacketBatch]] = deque()
         self._waiter: anyio.CancelScope | None = None
 
     async def prepare(self) -> None:
+        """Wait for the file's header."""
         if self._source.waiting is Waiting.BLOCK:
             await to_thread.run_sync(self._source.prepare, abandon_on_cancel=True)
         else:
             while not self._source.prepare():
                 await anyio.wait_readable(self._source.fileno())
 
-    def _fetch(self, max_packets: int) -> None:
-        if self._ready is None:
-            self._ready = self._source.read_batch(max_packets)
-
-    async def read(self, max_packets: int) -> PacketBatch:
-        while True:
-            if self._source.waiting is Waiting.BLOCK:
-                with anyio.CancelScope() as self._waiter:
-                    await to_thread.run_sync(
-                        self._fetch, max_packets, abandon_on_cancel=True, limiter=self._limiter
-                    )
-            batch = self.read_nowait(max_packets)
-            if batch is not None:
-                return batch
+    async def read(self) -> PacketBatch:
+        """Wait for the next batch."""
+        while (batch := self.read_nowait()) is None:
             if self._source.waiting is Waiting.POLL:
                 await anyio.wait_readable(self._source.fileno())
-
-    def read_nowait(self, max_packets: int) -> PacketBatch | None:
-        if self._source.waiting is not Waiting.BLOCK:
-            return self._source.read_batch(max_packets)
-        batch, self._ready = self._ready, None
-        if batch is None:
-            self._source.fileno()  # raises when it is closed
+            else:
+                with anyio.CancelScope() as self._waiter:
+                    await to_thread.run_sync(
+                        self._fetch, abandon_on_cancel=True, limiter=self._limiter
+                    )
         return batch
 
+    def read_nowait(self) -> PacketBatch | None:
+        """Return the next batch if it is there."""
+        if self._source.waiting is not Waiting.BLOCK:
+            return self._source.read_batch()
+        self._source.fileno()  # raises when it is closed
+        while self._ready:
+            read_with, batch = self._ready.popleft()
+            if self._filter is not None and read_with is not self._filter:
+                batch = self._filter.select(batch)
+            if len(batch):
+                return batch
+        return None
+
+    def filter_with(self, filter: Filter) -> None:
+        """Let only matching packets pass, of those that were read before too."""
+        self._filter = filter
+
     def wake(self) -> None:
+        """Make the task that waits in `read` come back."""
         if self._source.waiting is Waiting.POLL:
             anyio.notify_closing(self._source.fileno())
         elif self._waiter is not None:
             self._waiter.cancel()
 
+    def _fetch(self) -> None:
+        # In a worker thread, one at a time.
+        if not self._ready:
+            read_with = self._filter
+            self._ready.extend((read_with, batch) for batch in self._source.read_batches())
+
 
 @final
-class OfflineCapture(Capture[SavefileSource], ObjectReceiveStream[Packet]):
+class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
     """The packets of a savefile; open one with `open_offline`."""
 
-    def __init__(
-        self, source: SavefileSource, fetching: _Fetching, filter: Filter | None
-    ) -> None:
+    def __init__(self, source: SavefileSource, fetching: _Fetching, filter: Filter | None) -> None:
         super().__init__(source, source.name, filter)
+        self._file = source
         self._fetching = fetching
 
     @property
     def format(self) -> str:
         """The file's format, "pcap" or "pcapng"."""
-        return self._source.format
+        return self._file.format
 
     @property
     def version(self) -> tuple[int, int]:
         """The format's version in the file's header, major and minor."""
-        return self._source.version
+        return self._file.version
 
     @property
     def byte_swapped(self) -> bool:
         """Whether the file was written in the other byte order than this machine's."""
-        return self._source.byte_swapped
+        return self._file.byte_swapped
 
     @property
     def timestamp_precision(self) -> int:
         """The digits of a second in the file's time stamps: 6 or 9."""
-        return self._source.timestamp_precision
+        return self._file.timestamp_precision
 
-    def _read_nowait(self, max_packets: int) -> PacketBatch | None:
-        return self._fetching.read_nowait(max_packets)
+    def _filter_read(self, filter: Filter) -> None:
+        super()._filter_read(filter)
+        self._fetching.filter_with(filter)
 
-    async def _read(self, max_packets: int) -> PacketBatch:
-        return await self._fetching.read(max_packets)
+    async def _read(self) -> PacketBatch:
+        return await self._fetching.read()
+
+    def _read_nowait(self) -> PacketBatch | None:
+        return self._fetching.read_nowait()
 
     def _wake_readers(self) -> None:
         self._fetching.wake()
@@ -136,4 +153,4 @@ async def open_offline(source: Readable, *, filter: str | Filter | None = None) 
     except BaseException:
         core.close()
         raise
-    return OfflineCapture(core, fetching, program)
+    return OfflineCapture(core, fetching, program and program.filter)
