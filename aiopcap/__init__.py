@@ -37,7 +37,7 @@ from aiopcap._core.errors import (
 )
 from aiopcap._core.filter import Filter, Instruction, compile
 from aiopcap._core.linktype import LinkType
-from aiopcap._core.live import CaptureStatistics
+from aiopcap._core.liveoptions import CaptureStatistics
 from aiopcap._core.packet import Packet
 from aiopcap._streams.capture import Capture
 from aiopcap._streams.devices import findalldevs, lookupnet

@@ -20,12 +20,12 @@ from anyio import to_thread
 from anyio.abc import UnreliableObjectReceiveStream
 
 from aiopcap._core.batch import PacketBatch
+from aiopcap._core.bytetarget import Writable
 from aiopcap._core.filter import Filter
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.resource import ResourceClosedError
 from aiopcap._core.source import PacketSource
-from aiopcap._core.writer import Writable
 from aiopcap._streams.dumper import Dumper, dump_open
 
 # How long packets are delivered before other tasks run.

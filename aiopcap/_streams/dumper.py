@@ -9,9 +9,10 @@ from anyio import to_thread
 from anyio.abc import ObjectSendStream
 
 from aiopcap._core.batch import PacketBatch
+from aiopcap._core.bytetarget import Writable, open_target
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
-from aiopcap._core.writer import SavefileWriter, Writable, open_target
+from aiopcap._core.writer import SavefileWriter
 from aiopcap._streams._threads import open_in_thread
 
 # A send that only fills the buffer gives other tasks their turn this often.

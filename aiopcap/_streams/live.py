@@ -10,7 +10,8 @@ from aiopcap._core.constants import Direction, TimestampType
 from aiopcap._core.errors import PcapWarning
 from aiopcap._core.filter import Filter
 from aiopcap._core.linktype import LinkType
-from aiopcap._core.live import CaptureStatistics, LiveOptions, LiveSource
+from aiopcap._core.live import LiveSource
+from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
 from aiopcap._streams._threads import open_in_thread
 from aiopcap._streams.capture import Capture, translated
 

@@ -1,0 +1,112 @@
+"""Where a savefile's bytes go: files, pipes, file objects."""
+
+import os
+import select
+import stat
+from typing import Any, Protocol
+
+Writable = str | os.PathLike[str] | int | Any
+
+
+class ByteTarget(Protocol):
+    """Where a savefile's bytes go."""
+
+    name: str | None
+
+    def write(self, data: memoryview) -> int:
+        """Write some of it; returns how much."""
+
+    def cut(self, surplus: int) -> None:
+        """Take the last bytes back where that is possible, so that the file ends on a record."""
+
+    def sync(self) -> None:
+        """Return when the bytes are on the disk."""
+
+    def close(self) -> None:
+        """Give up what is owned."""
+
+
+class DescriptorTarget:
+    """A file, a pipe or a terminal, by its descriptor, which is owned."""
+
+    def __init__(self, fd: int, name: str | None) -> None:
+        self.name = name
+        self._fd = fd
+        self._regular = stat.S_ISREG(os.fstat(fd).st_mode)
+
+    def write(self, data: memoryview) -> int:
+        """Write once; waits where the descriptor is a full pipe."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(self._fd, select.POLLOUT)
+            poll.poll()
+            return 0
+
+    def cut(self, surplus: int) -> None:
+        """Shorten a regular file."""
+        if self._regular and surplus:
+            end = os.lseek(self._fd, -surplus, os.SEEK_CUR)
+            os.ftruncate(self._fd, end)
+
+    def sync(self) -> None:
+        """Call fsync(2), where it means something."""
+        if self._regular:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+
+class FileObjectTarget:
+    """A binary file object; it stays the caller's, and open."""
+
+    def __init__(self, file: Any) -> None:
+        self.name = name if isinstance(name := getattr(file, "name", None), str) else None
+        self._file = file
+
+    def write(self, data: memoryview) -> int:
+        """Write once."""
+        count = self._file.write(data)
+        return len(data) if count is None else int(count)
+
+    def cut(self, surplus: int) -> None:
+        """Do nothing: what a file object did with the bytes is not known."""
+
+    def sync(self) -> None:
+        """Flush it, and its descriptor's file where it has one."""
+        self._file.flush()
+        if hasattr(self._file, "fileno"):
+            try:
+                os.fsync(self._file.fileno())
+            except OSError:
+                return  # a pipe, or an object without a descriptor behind it
+
+    def close(self) -> None:
+        """Flush it."""
+        if hasattr(self._file, "flush"):
+            self._file.flush()
+
+
+def open_target(target: Writable) -> ByteTarget:
+    """Open what `dump_open` takes; a path is created, or emptied.
+
+    Raises:
+        OSError: If a path cannot be opened for writing.
+        TypeError: If it is none of the kinds.
+    """
+    if hasattr(target, "write"):
+        return FileObjectTarget(target)
+    if isinstance(target, int):
+        return DescriptorTarget(os.dup(target), None)
+    if not isinstance(target, str | os.PathLike):
+        raise TypeError(
+            "a savefile is written to a path, '-', a descriptor or a binary file object, "
+            f"not to {type(target).__name__}"
+        )
+    if target == "-":
+        return DescriptorTarget(os.dup(1), "standard output")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return DescriptorTarget(os.open(target, flags, 0o666), os.fspath(target))
