@@ -171,7 +171,9 @@ async def dump_open(
     """
 
     def opened() -> SavefileWriter:
-        return SavefileWriter(open_target(target), LinkType(linktype), snaplen, precision)
+        return SavefileWriter(
+            open_target(target), linktype=LinkType(linktype), snaplen=snaplen, precision=precision
+        )
 
     name: Any = target if isinstance(target, str) else getattr(target, "name", target)
     return Dumper(await open_in_thread(opened), str(name))
