@@ -7,7 +7,15 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-SOURCES = ("live", "addresses", "savefile", "savefile_pcap", "savefile_pcapng", "records")
+SOURCES = (
+    "live",
+    "addresses",
+    "savefile",
+    "savefile_pcap",
+    "savefile_pcapng",
+    "pseudoheader",
+    "records",
+)
 HEADERS = ("live.h", "addresses.h", "savefile.h", "records.h")
 
 with (ROOT / "pyproject.toml").open("rb") as file:

@@ -1,6 +1,7 @@
 /* The classic format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html */
 #include "savefile.h"
 
+#include "pseudoheader.h"
 #include "wire.h"
 
 enum { FILE_HEADER = 24, RECORD_HEADER = 16, MODIFIED_RECORD_HEADER = 24 };
@@ -78,7 +79,7 @@ int aiopcap_pcap_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int 
         return file_header(file, data, length, at_end, consumed, wanted);
     for (;;) {
         uint32_t captured, wire;
-        const uint8_t *record = data + at;
+        uint8_t *record = data + at;
         size_t left = length - at;
 
         *wanted = header;
@@ -118,6 +119,8 @@ int aiopcap_pcap_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int 
         /* Some systems wrote packets longer than the file's snaplen; libpcap cuts them too. */
         if (captured > file->snaplen)
             captured = file->snaplen;
+        if (swapped)
+            aiopcap_swap_pseudo_header(file->linktype, record + header, captured);
         if (!aiopcap_passes(filter, record + header, captured, wire))
             continue;
         batch->timestamps_ns[row] = (int64_t)aiopcap_u32(record, swapped) * 1000000000

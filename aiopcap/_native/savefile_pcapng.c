@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "pseudoheader.h"
 #include "wire.h"
 
 enum {
@@ -253,7 +254,7 @@ static int64_t block_length(aiopcap_savefile *file, const uint8_t *data, size_t 
     return total;
 }
 
-static int packet_row(aiopcap_savefile *file, const packet_block *packet, const uint8_t *body,
+static int packet_row(aiopcap_savefile *file, const packet_block *packet, uint8_t *body,
                       size_t body_offset, const struct bpf_program *filter, aiopcap_batch *batch)
 {
     uint32_t row = batch->count;
@@ -265,6 +266,8 @@ static int packet_row(aiopcap_savefile *file, const packet_block *packet, const 
         && !time_ns(&file->interfaces[packet->interface], packet->units, &timestamp_ns))
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
                                      "a packet's time stamp is out of range");
+    if (file->swapped)
+        aiopcap_swap_pseudo_header(file->linktype, body + packet->data_offset, packet->captured);
     if (!aiopcap_passes(filter, body + packet->data_offset, packet->captured, packet->wire))
         return 0;
     batch->timestamps_ns[row] = timestamp_ns;
@@ -276,10 +279,10 @@ static int packet_row(aiopcap_savefile *file, const packet_block *packet, const 
     return 0;
 }
 
-static int block(aiopcap_savefile *file, const uint8_t *data, size_t at, size_t total,
+static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
                  const struct bpf_program *filter, aiopcap_batch *batch)
 {
-    const uint8_t *body = data + at + BLOCK_HEAD;
+    uint8_t *body = data + at + BLOCK_HEAD;
     size_t length = total - BLOCK_LEAST;
     uint32_t type = aiopcap_u32(data + at, file->swapped);
     packet_block packet = {0};
