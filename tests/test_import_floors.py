@@ -124,6 +124,10 @@ def test_tools_use_the_facade(tool: str) -> None:
                 assert public, f"{path.name}: aiopcap.{node.attr} (line {node.lineno})"
 
 
+def test_the_command_is_the_command_line_and_nothing_else() -> None:
+    assert [found.part for found in imports(PACKAGE / "__main__.py")] == ["cli"]
+
+
 def test_only_the_core_touches_c() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).parts[0] not in {"_native", "_core"}:
