@@ -5,6 +5,8 @@ Lifetimes are not here: a closed, a busy or an ended stream raises anyio's own e
 
 import errno
 import os
+import shlex
+import sys
 
 from aiopcap._native import ffi, lib
 
@@ -94,11 +96,13 @@ class PcapWarning(UserWarning):
     """libpcap did what was asked, but not all of it (its positive status codes)."""
 
 
-CAPABILITIES_ADVICE = (
-    "capturing needs the capability CAP_NET_RAW (and CAP_NET_ADMIN for monitor mode): run as "
-    "root, or grant it to the interpreter: "
-    'sudo setcap cap_net_raw,cap_net_admin=eip "$(readlink -f "$(command -v python3)")"'
-)
+def capabilities_advice() -> str:
+    """Say what the process lacks, and the command that grants it to this interpreter."""
+    interpreter = shlex.quote(os.path.realpath(sys.executable))
+    return (
+        "capturing needs the capability CAP_NET_RAW (and CAP_NET_ADMIN for monitor mode): run as "
+        f"root, or: sudo setcap cap_net_raw,cap_net_admin=eip {interpreter}"
+    )
 
 
 def text(pointer: object) -> str:
@@ -123,7 +127,7 @@ def error_from_status(code: int, detail: str, device: str) -> PcapError:
     if code == lib.PCAP_ERROR_NO_SUCH_DEVICE:
         return NoSuchDeviceError(message, code)
     if code in (lib.PCAP_ERROR_PERM_DENIED, lib.PCAP_ERROR_PROMISC_PERM_DENIED):
-        return PermissionDeniedError(f"{message}; {CAPABILITIES_ADVICE}", code)
+        return PermissionDeniedError(f"{message}; {capabilities_advice()}", code)
     if code == lib.PCAP_ERROR_IFACE_NOT_UP:
         return InterfaceDownError(message, code)
     return PcapError(message, code)

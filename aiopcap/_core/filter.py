@@ -14,6 +14,11 @@ from aiopcap._native import ffi, lib
 
 MAX_SNAPLEN = 262144
 
+# The kernel's loads of what is not in the packet (linux/filter.h).
+_LOAD_ABSOLUTE, _WORD, _HALF, _BYTE = 0x20, 0x00, 0x08, 0x10
+_ANCILLARY = 2**32 - 0x1000
+_VLAN_LOADS = (44, 48, 60)
+
 # bpf_image() formats into a static buffer.
 _image_lock = threading.Lock()
 
@@ -62,8 +67,7 @@ class Filter:
     @property
     def instructions(self) -> tuple[Instruction, ...]:
         """The program."""
-        rows = self.program.bf_insns[0 : self.program.bf_len]
-        return tuple(Instruction(row.code, row.jt, row.jf, row.k) for row in rows)
+        return instructions(self.program)
 
     def dump(self) -> list[str]:
         """Return the program as text, a line per instruction, as `tcpdump -d` prints it."""
@@ -146,6 +150,25 @@ class CompiledFilter(NamedTuple):
 
     filter: Filter
     program: Any
+
+    @property
+    def asks_kernel(self) -> bool:
+        """Whether the program asks for what only the kernel knows of a packet.
+
+        "inbound" loads the packet's type from beyond its bytes. libpcap's interpreter knows of
+        such loads those for VLAN tags only, and lets no packet pass at any other.
+        """
+        return any(
+            code == _LOAD_ABSOLUTE | size and k >= _ANCILLARY and k - _ANCILLARY not in _VLAN_LOADS
+            for code, _, _, k in instructions(self.program)
+            for size in (_WORD, _HALF, _BYTE)
+        )
+
+
+def instructions(program: Any) -> tuple[Instruction, ...]:
+    """Return the instructions of a `struct bpf_program *`."""
+    rows = program.bf_insns[0 : program.bf_len]
+    return tuple(Instruction(row.code, row.jt, row.jf, row.k) for row in rows)
 
 
 def compile_program(

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import time
+from bisect import bisect_left
 from typing import Any
 
 from aiopcap._core.batch import PacketBatch
@@ -100,6 +102,7 @@ class LiveSource:
         self._totals = [0, 0, 0]
         self._seen = [0, 0, 0]
         self._delivered = 0
+        self._not_before_ns = 0
         self._polled = 0
         self._failure: PcapError | None = None
         self._interfaces: dict[int, str] = {}
@@ -148,23 +151,31 @@ class LiveSource:
             PcapError: If libpcap failed otherwise; the handle is of no more use.
         """
         with self._resource:
-            if self._failure is not None:
+            batch = self._read(max_packets)
+            while batch is not None and self._not_before_ns:
+                late = bisect_left(batch.timestamps_ns, self._not_before_ns)
+                if late < len(batch):
+                    self._not_before_ns = 0
+                    return batch[late:]
+                batch = self._read(max_packets)
+            return batch
+
+    def _read(self, max_packets: int) -> PacketBatch | None:
+        if self._failure is not None:
+            raise self._failure
+        columns = self._columns.native
+        size = BATCH_BYTES + self.snaplen + 256
+        if self._spare is None:
+            self._spare = new_uncleared("uint8_t[]", size)
+        columns.data = self._spare
+        columns.size = size
+        status = lib.aiopcap_read_live(self._handle, columns, max_packets, self._ns_per_fraction)
+        if status < 0:
+            detail = text(lib.pcap_geterr(self._handle))
+            self._failure = error_from_status(status, detail, self.device)
+            if columns.count == 0:
                 raise self._failure
-            columns = self._columns.native
-            size = BATCH_BYTES + self.snaplen + 256
-            if self._spare is None:
-                self._spare = new_uncleared("uint8_t[]", size)
-            columns.data = self._spare
-            columns.size = size
-            status = lib.aiopcap_read_live(
-                self._handle, columns, max_packets, self._ns_per_fraction
-            )
-            if status < 0:
-                detail = text(lib.pcap_geterr(self._handle))
-                self._failure = error_from_status(status, detail, self.device)
-                if columns.count == 0:
-                    raise self._failure
-            return self._batch() if columns.count else None
+        return self._batch() if columns.count else None
 
     def _batch(self) -> PacketBatch:
         columns = self._columns.native
@@ -205,7 +216,18 @@ class LiveSource:
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from now on, those in the kernel's buffer included."""
         with self._resource:
-            self._check(lib.pcap_setfilter(self._handle, compiled.program))
+            if compiled.asks_kernel:
+                # libpcap runs each new filter itself over what the ring holds, and at the least
+                # over its next block: these programs would lose all of it. So the kernel alone
+                # runs them, and what came before is not shown, as nobody can judge it.
+                everything = compile_program(self._handle, "")
+                self._check(lib.pcap_setfilter(self._handle, everything))
+                error = lib.aiopcap_attach_filter(self._fd, compiled.program)
+                if error:
+                    raise PcapError(f"{self.device}: cannot set the filter: {os.strerror(error)}")
+                self._not_before_ns = time.time_ns()
+            else:
+                self._check(lib.pcap_setfilter(self._handle, compiled.program))
 
     def statistics(self) -> CaptureStatistics:
         """Return the counters."""

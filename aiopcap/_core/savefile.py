@@ -183,7 +183,11 @@ class SavefileSource:
             self._take_buffer(size)
             self._view[:kept] = old
             self._end = kept
-        count = self._source.readinto(self._view[self._end :])
+        try:
+            count = self._source.readinto(self._view[self._end :])
+        except Exception as exc:
+            self._failure = exc
+            raise
         if count is None:
             return False
         self._at_end = count == 0
@@ -202,12 +206,11 @@ class SavefileSource:
 
     def _raise_failure(self) -> None:
         parser = self._parser
-        if parser.status >= 0:
-            return
-        if self._failure is None:
+        if self._failure is None and parser.status < 0:
             cut = parser.status == lib.AIOPCAP_SCAN_TRUNCATED
             kind: type[PcapError] = TruncatedSavefileError if cut else SavefileError
             message = text(parser.error)
             name = self._source.name
             self._failure = kind(f"{name}: {message}" if name else message)
-        raise self._failure
+        if self._failure is not None:
+            raise self._failure

@@ -7,8 +7,10 @@
 #include "live.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #ifdef __linux__
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <sys/socket.h>
 #endif
@@ -89,6 +91,26 @@ int aiopcap_read_live(pcap_t *handle, aiopcap_batch *batch, uint32_t max_packets
             break;
     }
     return 0;
+}
+
+/* Have the kernel, and only the kernel, run a program; returns 0 or an errno. */
+int aiopcap_attach_filter(int fd, const struct bpf_program *program)
+{
+#ifdef SO_ATTACH_FILTER
+    struct sock_fprog attached;
+
+    if (program->bf_len > USHRT_MAX)
+        return E2BIG;
+    attached.len = (unsigned short)program->bf_len;
+    /* The same layout under two names. */
+    attached.filter = (struct sock_filter *)(void *)program->bf_insns;
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &attached, sizeof attached) == 0 ? 0
+                                                                                          : errno;
+#else
+    (void)fd;
+    (void)program;
+    return EOPNOTSUPP;
+#endif
 }
 
 int aiopcap_set_fanout(int fd, uint32_t value)

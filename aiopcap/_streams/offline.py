@@ -1,5 +1,6 @@
 """Reading savefiles."""
 
+import threading
 from collections import deque
 from typing import final
 
@@ -26,6 +27,7 @@ class _Fetching:
     def __init__(self, source: SavefileSource) -> None:
         self._source = source
         self._limiter = CapacityLimiter(1)
+        self._fetching = threading.Lock()
         self._filter: Filter | None = None
         self._ready: deque[tuple[Filter | None, PacketBatch]] = deque()
         self._waiter: anyio.CancelScope | None = None
@@ -75,10 +77,12 @@ class _Fetching:
             self._waiter.cancel()
 
     def _fetch(self) -> None:
-        # In a worker thread, one at a time.
-        if not self._ready:
-            read_with = self._filter
-            self._ready.extend((read_with, batch) for batch in self._source.read_batches())
+        # In a worker thread. The thread of a call that was cancelled may still be at it: what
+        # that one reads is what this one is for.
+        with self._fetching:
+            if not self._ready:
+                read_with = self._filter
+                self._ready.extend((read_with, batch) for batch in self._source.read_batches())
 
 
 @final
