@@ -1,5 +1,6 @@
 """Many packets at once: columns over one buffer."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, final, overload
 
@@ -130,8 +131,10 @@ class PacketBatch(Sequence[Packet]):
     def __getitem__(self, index: int | slice) -> "Packet | PacketBatch":
         if isinstance(index, slice):
             return self._slice(index)
-        position = index + len(self) if index < 0 else index
-        return self.rows().packet(position)
+        position = operator.index(index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"packet {position} of a batch of {len(self)}")
+        return self.rows().packet(position % len(self))
 
     def _slice(self, index: slice) -> "PacketBatch":
         def part(column: memoryview) -> memoryview:
@@ -161,5 +164,40 @@ class PacketBatch(Sequence[Packet]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        columns = (
+            self.timestamps_ns,
+            self.offsets,
+            self.captured_lengths,
+            self.wire_lengths,
+        )
+        raw = [column.tobytes() for column in columns]
+        numbers = None if self._interfaces is None else self._interfaces.tobytes()
+        return (_restore, (self.data.tobytes(), self.linktype, raw, self._interface, numbers))
+
     def __repr__(self) -> str:
         return f"<PacketBatch of {len(self)} packets, {self.linktype.name}>"
+
+
+def _column(raw: bytes, code: str) -> memoryview:
+    return memoryview(raw).cast(code)  # type: ignore[call-overload, no-any-return]
+
+
+def _restore(
+    data: bytes,
+    linktype: LinkType,
+    raw: list[bytes],
+    interface: dict[int, str] | str | None,
+    numbers: bytes | None,
+) -> PacketBatch:
+    timestamps_ns, offsets, captured_lengths, wire_lengths = raw
+    return PacketBatch(
+        memoryview(data),
+        linktype,
+        _column(timestamps_ns, "q"),
+        _column(offsets, "I"),
+        _column(captured_lengths, "I"),
+        _column(wire_lengths, "I"),
+        interface=interface,
+        interfaces=None if numbers is None else _column(numbers, "I"),
+    )

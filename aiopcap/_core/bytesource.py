@@ -1,5 +1,6 @@
 """Where a savefile's bytes come from: files, pipes, file objects, memory."""
 
+import io
 import os
 import select
 import stat
@@ -10,12 +11,16 @@ from typing import Any, Protocol
 Readable = str | os.PathLike[str] | int | bytes | bytearray | memoryview | Any
 
 
+# Going through more takes longer than a hand-over to a thread and back.
+SMALL_BYTES = 1024 * 1024
+
+
 class Waiting(Enum):
     """How to wait for more bytes."""
 
     NEVER = "in memory: reading takes no time"
     POLL = "the descriptor reports readiness; reading never blocks"
-    BLOCK = "a disk, or an object that may block: read in a thread"
+    BLOCK = "a disk, much memory, or an object that may block: read in a thread"
 
 
 class ByteSource(Protocol):
@@ -40,11 +45,11 @@ class MemoryBytes:
     """A savefile in memory."""
 
     name: str | None = None
-    waiting = Waiting.NEVER
     steady = True
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._rest = memoryview(data).cast("B")
+        self.waiting = Waiting.NEVER if len(self._rest) <= SMALL_BYTES else Waiting.BLOCK
 
     def readinto(self, buffer: memoryview) -> int | None:
         """Copy the next bytes."""
@@ -143,6 +148,8 @@ def open_bytes(source: Readable) -> ByteSource:
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return MemoryBytes(source)
+    if isinstance(source, io.TextIOBase):
+        raise TypeError("the file object is in text mode: open it with 'rb'")
     if hasattr(source, "read"):
         return FileObjectBytes(source)
     if isinstance(source, int):

@@ -1,5 +1,7 @@
 """Where a savefile's bytes go: files, pipes, file objects."""
 
+import errno
+import io
 import os
 import select
 import stat
@@ -36,13 +38,11 @@ class DescriptorTarget:
 
     def write(self, data: memoryview) -> int:
         """Write once; waits where the descriptor is a full pipe."""
-        try:
-            return os.write(self._fd, data)
-        except BlockingIOError:
-            poll = select.poll()
-            poll.register(self._fd, select.POLLOUT)
-            poll.poll()
-            return 0
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:
+                _wait_writable(self._fd)
 
     def cut(self, surplus: int) -> None:
         """Shorten a regular file."""
@@ -69,8 +69,13 @@ class FileObjectTarget:
 
     def write(self, data: memoryview) -> int:
         """Write once."""
-        count = self._file.write(data)
-        return len(data) if count is None else int(count)
+        while (count := self._file.write(data)) is None:
+            if not isinstance(self._file, io.RawIOBase):
+                return len(data)  # a simple object, which takes all and says nothing
+            _wait_writable(self._file.fileno())
+        if count == 0:
+            raise OSError(errno.EIO, "the file object takes no more bytes")
+        return int(count)
 
     def cut(self, surplus: int) -> None:
         """Do nothing: what a file object did with the bytes is not known."""
@@ -90,6 +95,12 @@ class FileObjectTarget:
             self._file.flush()
 
 
+def _wait_writable(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()
+
+
 def open_target(target: Writable) -> ByteTarget:
     """Open what `dump_open` takes; a path is created, or emptied.
 
@@ -97,6 +108,8 @@ def open_target(target: Writable) -> ByteTarget:
         OSError: If a path cannot be opened for writing.
         TypeError: If it is none of the kinds.
     """
+    if isinstance(target, io.TextIOBase):
+        raise TypeError("the file object is in text mode: open it with 'wb'")
     if hasattr(target, "write"):
         return FileObjectTarget(target)
     if isinstance(target, int):

@@ -108,6 +108,12 @@ def device_name(device: str) -> bytes:
     Raises:
         NoSuchDeviceError: If no device can have that name.
     """
-    if not device or "\0" in device:
-        raise error_from_status(lib.PCAP_ERROR_NO_SUCH_DEVICE, "", repr(device))
-    return device.encode(errors="surrogateescape")
+    if not isinstance(device, str):
+        raise TypeError(f"a device is named by a str, not by {type(device).__name__}")
+    try:
+        name = device.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        name = b""
+    if not name or b"\0" in name:
+        raise error_from_status(lib.PCAP_ERROR_NO_SUCH_DEVICE, "", device or "''")
+    return name

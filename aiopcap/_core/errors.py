@@ -101,8 +101,14 @@ def capabilities_advice() -> str:
     interpreter = shlex.quote(os.path.realpath(sys.executable))
     return (
         "capturing needs the capability CAP_NET_RAW (and CAP_NET_ADMIN for monitor mode): run as "
-        f"root, or: sudo setcap cap_net_raw,cap_net_admin=eip {interpreter}"
+        f"root, or grant it to this interpreter: sudo setcap cap_net_raw+ep {interpreter}"
     )
+
+
+def printable(name: str) -> str:
+    """Return a name from outside as it can be shown: short, with nothing a terminal obeys."""
+    shown = name if name.isprintable() else ascii(name)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
 def text(pointer: object) -> str:
@@ -118,6 +124,7 @@ def status_text(code: int) -> str:
 
 def error_from_status(code: int, detail: str, device: str) -> PcapError:
     """Translate a negative status of libpcap, with the handle's error text, to an exception."""
+    device = printable(device)
     message = ": ".join(dict.fromkeys(filter(None, (device, status_text(code), detail))))
     if code == lib.PCAP_ERROR:
         message = f"{device}: {detail}"

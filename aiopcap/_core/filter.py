@@ -89,6 +89,8 @@ class Filter:
         """
         if wire_length is None and isinstance(data, Packet):
             wire_length = data.wire_length
+        if wire_length is not None and not 0 <= wire_length < 2**32:
+            raise ValueError(f"wire_length must be within 0…2³²−1 bytes, not {wire_length}")
         captured = ffi.from_buffer("unsigned char[]", data)
         length = len(captured) if wire_length is None else wire_length
         return bool(lib.bpf_filter(self.program.bf_insns, captured, length, len(captured)))
@@ -165,6 +167,13 @@ class CompiledFilter(NamedTuple):
         )
 
 
+def as_filter(filter: str | Filter, linktype: LinkType, snaplen: int) -> Filter:
+    """Return what a caller gave as a filter for packets in memory."""
+    if isinstance(filter, Filter):
+        return filter.adapted(linktype)
+    return Filter(filter, linktype=linktype, snaplen=snaplen)
+
+
 def instructions(program: Any) -> tuple[Instruction, ...]:
     """Return the instructions of a `struct bpf_program *`."""
     rows = program.bf_insns[0 : program.bf_len]
@@ -179,6 +188,8 @@ def compile_program(
     Raises:
         FilterError: If the expression does not compile.
     """
+    if not isinstance(expression, str):
+        raise TypeError(f"a filter is a str or a Filter, not {type(expression).__name__}")
     if "\0" in expression:
         raise FilterError("a filter expression cannot contain a NUL character")
     try:
@@ -220,6 +231,8 @@ def compile(
         ValueError: If snaplen is outside 1…2³¹−1.
     """
     check_snaplen(snaplen)
+    if isinstance(netmask, int) and not 0 <= netmask < 2**32:
+        raise ValueError(f"netmask must have 32 bits, not {netmask}")
     if isinstance(netmask, str):
         # libpcap takes the number as it lies in memory, in network order.
         netmask = int.from_bytes(ipaddress.IPv4Address(netmask).packed, sys.byteorder)

@@ -218,7 +218,7 @@ class LinkType(IntEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "LinkType | None":
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
             return None
         member = int.__new__(cls, value)
         member._name_ = f"UNKNOWN_{value}"

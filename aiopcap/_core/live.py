@@ -11,16 +11,20 @@ from aiopcap._core.columns import Columns, new_uncleared
 from aiopcap._core.constants import Direction
 from aiopcap._core.devices import device_name
 from aiopcap._core.errors import (
+    InterfaceGoneError,
     PcapError,
     error_from_status,
     status_text,
     text,
 )
-from aiopcap._core.filter import CompiledFilter, Filter, compile_program
+from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_program
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.liveoptions import DEFAULT_BUFFER_SIZE, CaptureStatistics, LiveOptions
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
+
+# Seconds after the buffer timeout until the kernel's timer has surely run.
+GONE_GRACE = 0.02
 
 # A batch is what one call copies: few enough bytes to stay in the processor's cache.
 BATCH_PACKETS = 4096
@@ -59,11 +63,14 @@ class LiveSource:
 
     # -- opening ---------------------------------------------------------------------------------
 
+    def _error_text(self) -> str:
+        return text(lib.pcap_geterr(self._handle))
+
     def _check(self, status: int, *, expect_warnings: bool = False) -> None:
         if status < 0:
-            raise error_from_status(status, text(lib.pcap_geterr(self._handle)), self.device)
+            raise error_from_status(status, self._error_text(), self.device)
         if status > 0 and expect_warnings:
-            detail = text(lib.pcap_geterr(self._handle))
+            detail = self._error_text()
             words = dict.fromkeys(filter(None, (self.device, status_text(status), detail)))
             self.warnings.append(": ".join(words))
 
@@ -105,6 +112,8 @@ class LiveSource:
         self._not_before_ns = 0
         self._polled = 0
         self._failure: PcapError | None = None
+        self._last_block_at = 0.0
+        self._buffer_timeout = options.buffer_timeout
         self._interfaces: dict[int, str] = {}
         self._spare: Any = None
         self._columns = Columns(BATCH_PACKETS)
@@ -140,6 +149,8 @@ class LiveSource:
         It changes: on Linux it appears when the device goes down, as nothing reports its removal.
         """
         with self._resource:
+            if self._failure is not None:
+                return GONE_GRACE
             timeout = lib.pcap_get_required_select_timeout(self._handle)
             return timeout.tv_sec + timeout.tv_usec / 1e6 if timeout else None
 
@@ -161,8 +172,9 @@ class LiveSource:
             return batch
 
     def _read(self, max_packets: int) -> PacketBatch | None:
-        if self._failure is not None:
-            raise self._failure
+        if self._failure is not None and time.monotonic() >= self._last_block_at:
+            # Without the frames of earlier raises, which would pile up.
+            raise self._failure.with_traceback(None)
         columns = self._columns.native
         size = BATCH_BYTES + self.snaplen + 256
         if self._spare is None:
@@ -170,12 +182,19 @@ class LiveSource:
         columns.data = self._spare
         columns.size = size
         status = lib.aiopcap_read_live(self._handle, columns, max_packets, self._ns_per_fraction)
-        if status < 0:
-            detail = text(lib.pcap_geterr(self._handle))
-            self._failure = error_from_status(status, detail, self.device)
+        if status < 0 and self._failure is None:
+            self._fail(error_from_status(status, self._error_text(), self.device))
             if columns.count == 0:
-                raise self._failure
+                return self._read(max_packets)
         return self._batch() if columns.count else None
+
+    def _fail(self, failure: PcapError) -> None:
+        self._failure = failure
+        self._last_block_at = time.monotonic()
+        if isinstance(failure, InterfaceGoneError):
+            # The last packets may lie in a block of the ring that the kernel is still filling; it
+            # hands it over when the buffer timeout ends, whether the device is there or not.
+            self._last_block_at += self._buffer_timeout + GONE_GRACE
 
     def _batch(self) -> PacketBatch:
         columns = self._columns.native
@@ -206,12 +225,11 @@ class LiveSource:
         needed: the first for the kernel, the second for packets that were read already.
         """
         with self._resource:
-            if isinstance(filter, str):
-                filter = Filter(filter, linktype=self.linktype, snaplen=self.snaplen)
+            plain = as_filter(filter, self.linktype, self.snaplen)
             program = compile_program(
-                self._handle, filter.expression, optimize=filter.optimize, netmask=filter.netmask
+                self._handle, plain.expression, optimize=plain.optimize, netmask=plain.netmask
             )
-            return CompiledFilter(filter.adapted(self.linktype), program)
+            return CompiledFilter(plain, program)
 
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from now on, those in the kernel's buffer included."""

@@ -1,6 +1,5 @@
 """What a live capture can be asked for, and what it counts."""
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,7 +44,8 @@ class LiveOptions:
 
     def __post_init__(self) -> None:
         check_snaplen(self.snaplen)
-        if not (math.isfinite(self.buffer_timeout) and 0 < self.buffer_timeout <= 2**31 / 1000 - 1):
+        # Compared rather than asked for: isfinite() fails for an int that is too large.
+        if not 0 < self.buffer_timeout <= 2**31 / 1000 - 1:
             # Zero is not "at once": with TPACKET_V3 the kernel then hands over full blocks only.
             raise ValueError(
                 f"buffer_timeout must be a positive number of seconds, not {self.buffer_timeout!r};"

@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import final
 
+from aiopcap._core.errors import printable
 from aiopcap._core.linktype import LinkType
 from aiopcap._native import PacketBase
 
@@ -63,7 +64,7 @@ class Packet(PacketBase):
         seconds, fraction = divmod(self.timestamp_ns, 1_000_000_000)
         when = (_EPOCH + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
         cut = f" of {self.wire_length}" if self.wire_length != len(self) else ""
-        source = f" {self.interface}" if self.interface else ""
+        source = f" {printable(self.interface)}" if self.interface else ""
         return f"<Packet {when}.{fraction:09d}Z{source} {len(self)}{cut} bytes>"
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -5,13 +5,38 @@ holds a lease for as long as it takes, and the release waits for the last lease 
 anyone waiting: whoever ends it, releases.
 
 After fork() parent and child share the kernel's ring and the position in a file, and each would
-take from the other. A resource therefore knows the process that made it.
+take from the other, or write what the other writes too. So things know the process that made them.
 """
 
 import os
 import threading
 from collections.abc import Callable
 from types import TracebackType
+
+
+class Owner:
+    """The process that something belongs to.
+
+    Args:
+        name: What it is, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._process = os.getpid()
+
+    @property
+    def is_other(self) -> bool:
+        """Whether this process is a fork of it."""
+        return self._process != os.getpid()
+
+    def check(self) -> None:
+        """Raise RuntimeError in a fork."""
+        if self.is_other:
+            raise RuntimeError(
+                f"{self.name} was opened in process {self._process} and cannot be used in its "
+                f"fork, process {os.getpid()}: open a new one there"
+            )
 
 
 class ResourceClosedError(Exception):
@@ -28,26 +53,19 @@ class Resource:
         abandon: Called instead of it in a forked child.
     """
 
-    def __init__(
-        self, name: str, release: Callable[[], None], abandon: Callable[[], None] = lambda: None
-    ) -> None:
-        self._name = name
+    def __init__(self, name: str, release: Callable[[], None], abandon: Callable[[], None]) -> None:
         self._release = release
         self._abandon = abandon
-        self._process = os.getpid()
+        self._owner = Owner(name)
         self._lock = threading.Lock()
         self._leases = 0
-        self.closed = False
+        self._closed = False
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():
-            raise RuntimeError(
-                f"{self._name} was opened in process {self._process} and cannot be used in its "
-                f"fork, process {os.getpid()}: open a new one there"
-            )
+        self._owner.check()
         with self._lock:
-            if self.closed:
-                raise ResourceClosedError(self._name)
+            if self._closed:
+                raise ResourceClosedError(self._owner.name)
             self._leases += 1
 
     def __exit__(
@@ -58,19 +76,19 @@ class Resource:
     ) -> None:
         with self._lock:
             self._leases -= 1
-            last = self.closed and self._leases == 0
+            last = self._closed and self._leases == 0
         if last:
             self._release()
 
     def close(self) -> None:
         """Release now, or when the last lease ends. Idempotent."""
-        if self._process != os.getpid():
-            if not self.closed:
-                self.closed = True
+        if self._owner.is_other:
+            if not self._closed:
+                self._closed = True
                 self._abandon()
             return
         with self._lock:
-            idle = not self.closed and self._leases == 0
-            self.closed = True
+            idle = not self._closed and self._leases == 0
+            self._closed = True
         if idle:
             self._release()

@@ -7,7 +7,7 @@ from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytesource import ByteSource
 from aiopcap._core.columns import Columns, new_uncleared
 from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, text
-from aiopcap._core.filter import CompiledFilter, Filter
+from aiopcap._core.filter import CompiledFilter, Filter, as_filter
 from aiopcap._core.linktype import LinkType, linktype_from_file
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
@@ -16,6 +16,9 @@ from aiopcap._native import ffi, lib
 # show (about 100 µs each); larger falls out of the processor's cache.
 CHUNK_BYTES = 2 * 1024 * 1024
 BATCH_PACKETS = 32768
+
+# A filter that lets nothing pass must not keep a call from coming back.
+READS_PER_CALL = 16
 
 # Seconds of reading that one visit to a worker thread is worth: getting there and back costs 0.1 to
 # 0.3 ms. At the speed of memory this is some 10 MB.
@@ -89,6 +92,8 @@ class SavefileSource:
     def read_batch(self, max_packets: int = BATCH_PACKETS) -> PacketBatch | None:
         """Return the next packets, at most so many; None when none is there yet (pipes).
 
+        The batch is empty when much was read and nothing of it passed the filter.
+
         Blocks where `waiting` says so.
 
         Raises:
@@ -98,10 +103,11 @@ class SavefileSource:
             OSError: If reading failed.
         """
         with self._resource:
+            reads = 0
             while True:
                 start = self._start
                 status = self._scan(max_packets)
-                if self._columns.native.count:
+                if self._columns.native.count or reads == READS_PER_CALL:
                     return self._batch(start)
                 self._raise_failure()
                 if status != lib.AIOPCAP_SCAN_MORE:
@@ -110,6 +116,7 @@ class SavefileSource:
                     raise EOFError
                 if not self._fill():
                     return None
+                reads += 1
 
     def read_batches(self) -> list[PacketBatch]:
         """Return the next batches of a file on a disk: as many as a short while gives.
@@ -128,15 +135,14 @@ class SavefileSource:
                 raise
             if batch is None:
                 break
-            batches.append(batch)
+            if len(batch):
+                batches.append(batch)
         return batches
 
     def compile(self, filter: str | Filter) -> CompiledFilter:
         """Compile for this file; may block on host names."""
-        if isinstance(filter, str):
-            filter = Filter(filter, linktype=self.linktype, snaplen=self.snaplen)
-        filter = filter.adapted(self.linktype)
-        return CompiledFilter(filter, filter.program)
+        plain = as_filter(filter, self.linktype, self.snaplen)
+        return CompiledFilter(plain, plain.program)
 
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from the next batch on."""
@@ -176,7 +182,7 @@ class SavefileSource:
     def _fill(self) -> bool:
         """Read once; False when nothing is there now."""
         kept = self._end - self._start
-        if len(self._view) - self._end < max(LEAST_READ, self._wanted - kept):
+        if len(self._view) - self._end < LEAST_READ:
             # A record that claims to be huge gets its room as its bytes arrive, not before.
             size = max(CHUNK_BYTES, min(self._wanted, 2 * kept) + LEAST_READ)
             old = self._view[self._start : self._end]
@@ -213,4 +219,5 @@ class SavefileSource:
             name = self._source.name
             self._failure = kind(f"{name}: {message}" if name else message)
         if self._failure is not None:
-            raise self._failure
+            # Without the frames of earlier raises, which would pile up.
+            raise self._failure.with_traceback(None)

@@ -11,8 +11,9 @@ class PacketSource(Protocol):
     """A source of batches that never waits.
 
     `read_batch` returns None when nothing is there *now*; what "now" means, and how to wait for
-    the next, is the capture's business. An end or an error is raised after all packets before it
-    were returned, and again by each later call.
+    the next, is the capture's business. It may return an empty batch: call again, after a pause.
+    An end or an error is raised after all packets before it were returned, and again by each
+    later call.
     """
 
     linktype: LinkType

@@ -1,10 +1,15 @@
-"""Writing a savefile: records gathered in a buffer, written in large pieces, errors reported.
+"""Writing a savefile: records gathered in buffers, written in large pieces, errors reported.
 
 libpcap's own dumper writes through stdio and tells nobody when the disk is full, and copies
 whatever length a packet claims; hence this one.
+
+There are two buffers. While a thread writes one, the other is filled; so a disk costs time only
+when it is slower than the packets come, and memory has a bound whatever it does.
 """
 
 import struct
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from aiopcap._core.batch import PacketBatch
@@ -13,86 +18,91 @@ from aiopcap._core.errors import SavefileWriteError
 from aiopcap._core.filter import check_snaplen
 from aiopcap._core.linktype import LinkType, linktype_to_file
 from aiopcap._core.packet import Packet
+from aiopcap._core.recordbuffer import RecordBuffer
+from aiopcap._core.resource import Owner
 from aiopcap._native import ffi, lib
 
-BUFFER_BYTES = 1024 * 1024
-FILE_HEADER_BYTES = 24
-RECORD_HEADER_BYTES = 16
 MAX_TIMESTAMP_NS = (2**32 - 1) * 1_000_000_000 + 999_999_999
 
 _MAGIC = {"nano": 0xA1B23C4D, "micro": 0xA1B2C3D4}
 
 
-class SavefileWriter:
-    """A pcap file that grows.
+@dataclass(frozen=True, slots=True)
+class SavefileFormat:
+    """What the header of a pcap file says, checked.
 
-    `append` and `append_batch` only fill a buffer; `drain` writes it, and may block.
-
-    Args:
-        target: Owned.
+    Attributes:
         linktype: What every packet begins with.
         snaplen: The most bytes of a packet.
         precision: "nano" or "micro".
     """
 
-    def __init__(
-        self, target: ByteTarget, *, linktype: LinkType, snaplen: int, precision: str
-    ) -> None:
-        check_snaplen(snaplen)
-        if precision not in _MAGIC:
-            raise ValueError(f"precision is 'nano' or 'micro', not {precision!r}")
-        self.linktype = linktype
-        self.snaplen = snaplen
-        self.precision = precision
+    linktype: LinkType
+    snaplen: int
+    precision: str
+
+    def __post_init__(self) -> None:
+        check_snaplen(self.snaplen)
+        if self.precision not in _MAGIC:
+            raise ValueError(f"precision is 'nano' or 'micro', not {self.precision!r}")
+        if linktype_to_file(self.linktype) > 0xFFFF:
+            raise ValueError(f"link type {self.linktype} has no number in savefiles")
+
+    def header(self) -> bytes:
+        """Return the 24 bytes."""
+        number = linktype_to_file(self.linktype)
+        fields = (_MAGIC[self.precision], 2, 4, 0, 0, self.snaplen, number)
+        return struct.pack("=IHHiIII", *fields)
+
+
+class SavefileWriter:
+    """A pcap file that grows.
+
+    `append` and `append_batch` fill a buffer; when it has no room, or has to go, `hand_over`
+    gives it to a thread and puts the other in its place. A write error is kept, and raised by
+    every later call but `close`.
+
+    Args:
+        target: Owned.
+        format: For the file's header.
+    """
+
+    def __init__(self, target: ByteTarget, format: SavefileFormat) -> None:
+        self.format = format
+        self._owner = Owner(f"the dumper of {target.name or 'a savefile'}")
         self._target = target
-        self._buffer = bytearray(BUFFER_BYTES)
-        self._native = ffi.from_buffer("uint8_t[]", self._buffer)
-        self._drained = 0
-        self._failure: SavefileWriteError | None = None
-        self._divisor = 1 if precision == "nano" else 1000
-        number = linktype_to_file(linktype)
-        header = (_MAGIC[precision], 2, 4, 0, 0, snaplen, number)
-        struct.pack_into("=IHHiIII", self._buffer, 0, *header)
-        self._used = FILE_HEADER_BYTES
+        self._nanoseconds = format.precision == "nano"
+        self._filling = RecordBuffer(nanoseconds=self._nanoseconds, header=format.header())
+        self._spare: RecordBuffer | None = None
+        self._handed_over = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiopcap-dumper")
+        self._writing: Future[None] | None = None
+        self._failure: Exception | None = None
+        self._reported = False
+
+    # -- packets ---------------------------------------------------------------------------------
 
     def tell(self) -> int:
-        """Return the file's length in bytes, with what is still in the buffer."""
-        return self._drained + self._used
-
-    @property
-    def failed(self) -> bool:
-        """Whether a write error was raised already."""
-        return self._failure is not None
+        """Return the file's length in bytes, with what is still in the buffers."""
+        return self._handed_over + self._filling.used
 
     def append(self, packet: Packet) -> bool:
         """Put a packet into the buffer; False, with nothing changed, when it has no room.
 
         Raises:
             ValueError: If the packet cannot be written as it is.
-            SavefileWriteError: If writing failed before.
         """
-        self._check_usable()
-        captured, timestamp_ns = len(packet), packet.timestamp_ns
+        self.check()
+        captured = len(packet)
         if captured > packet.wire_length:
             self._refuse(lib.AIOPCAP_ROW_LENGTHS, packet)
-        if captured > self.snaplen:
+        if captured > self.format.snaplen:
             self._refuse(lib.AIOPCAP_ROW_SNAPLEN, packet)
-        if not 0 <= timestamp_ns <= MAX_TIMESTAMP_NS:
+        if not 0 <= packet.timestamp_ns <= MAX_TIMESTAMP_NS:
             self._refuse(lib.AIOPCAP_ROW_TIME, packet)
-        if packet.linktype is not None and packet.linktype != self.linktype:
+        if packet.linktype is not None and packet.linktype != self.format.linktype:
             self._refuse_linktype(packet.linktype)
-        at = self._used
-        start = at + RECORD_HEADER_BYTES
-        if start + captured > len(self._buffer):
-            if at:
-                return False
-            self._grow(start + captured)
-        seconds, ns = divmod(timestamp_ns, 1_000_000_000)
-        fraction = ns // self._divisor
-        struct.pack_into("=IIII", self._buffer, at, seconds, fraction, captured, packet.wire_length)
-        self._buffer[start : start + captured] = packet.data
-        self._used = start + captured
-        return True
+        return self._filling.append(packet)
 
     def check_batch(self, batch: PacketBatch) -> Any:
         """Return the batch as C takes it, for `append_batch`, when all of it can be written.
@@ -100,12 +110,12 @@ class SavefileWriter:
         Raises:
             ValueError: If one of its packets cannot; none of them is written then.
         """
-        self._check_usable()
-        if batch.linktype != self.linktype:
+        self.check()
+        if batch.linktype != self.format.linktype:
             self._refuse_linktype(batch.linktype)
         native, keep = batch.native()
         row = ffi.new("uint32_t *")
-        fault = lib.aiopcap_check_rows(native, self.snaplen, row)
+        fault = lib.aiopcap_check_rows(native, self.format.snaplen, row)
         if fault == lib.AIOPCAP_ROW_OUTSIDE:
             raise ValueError(f"packet {row[0]}: its bytes are outside the batch's data")
         if fault != lib.AIOPCAP_ROW_FINE:
@@ -114,86 +124,113 @@ class SavefileWriter:
 
     def append_batch(self, checked: Any, first: int) -> int:
         """Put packets from number first on into the buffer; returns the first that did not fit."""
-        self._check_usable()
-        native = checked[0]
-        if self._used == 0 and first < native.count:
-            self._grow(RECORD_HEADER_BYTES + native.captured_lengths[first])
-        used = ffi.new("size_t *")
-        after: int = lib.aiopcap_encode_rows(
-            native,
-            first,
-            self.precision == "nano",
-            self._native + self._used,
-            len(self._buffer) - self._used,
-            used,
-        )
-        self._used += used[0]
-        return after
+        self.check()
+        return self._filling.append_rows(checked[0], first)
 
-    def drain(self) -> None:
-        """Write the buffer.
+    # -- writing ---------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread is still writing; the buffer cannot be handed over then."""
+        return self._writing is not None and not self._writing.done()
+
+    def hand_over(self) -> None:
+        """Have the thread write the buffer, and go on with the other."""
+        self.check()
+        full = self._filling
+        if full.used == 0:
+            return
+        self._filling = self._spare or RecordBuffer(nanoseconds=self._nanoseconds)
+        self._spare = full
+        self._handed_over += full.used
+        self._writing = self._thread.submit(self._write, full)
+
+    def wait(self) -> None:
+        """Block until the thread has written what it was given."""
+        if self._writing is not None:
+            self._writing.result()
+
+    def check(self) -> None:
+        """Raise the error that writing met, if it met one.
 
         Raises:
-            SavefileWriteError: If that failed; the file then ends with its last whole record.
+            SavefileWriteError: With a regular file ending with its last whole record.
+            RuntimeError: In a fork, whose buffers are copies of what its parent will write.
         """
-        self._check_usable()
-        view = memoryview(self._buffer)[: self._used]
-        done = 0
-        try:
-            while done < len(view):
-                done += self._target.write(view[done:])
-        except OSError as exc:
-            self._fail(exc, done)
-        finally:
-            view.release()
-        self._drained += done
-        self._used = 0
+        self._owner.check()
+        if self._failure is not None:
+            self._reported = True
+            raise self._failure.with_traceback(None)
 
     def sync(self) -> None:
-        """Return when what was drained is on the disk.
+        """Block until what was written is on the disk.
 
         Raises:
             SavefileWriteError: If the system could not write it.
         """
-        self._check_usable()
+        self.check()
         try:
             self._target.sync()
         except OSError as exc:
-            self._fail(exc, 0)
+            self._failure = SavefileWriteError(exc, self._target.name)
+            self._failure.__cause__ = exc
+            self.check()
 
-    def close(self) -> None:
-        """Close the target, without draining.
+    def finish(self) -> None:
+        """Write everything and close the target; blocks.
 
         Raises:
-            SavefileWriteError: If the system reports a write error only now.
+            SavefileWriteError: If that fails; an error that was raised before is not raised again.
         """
+        try:
+            if self._owner.is_other:
+                return
+            self.wait()
+            if not self._reported:
+                self.hand_over()
+                self.wait()
+                self.check()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the target, without writing what is in the buffer.
+
+        Raises:
+            SavefileWriteError: If the system reports an error of before only now.
+        """
+        self._thread.shutdown(wait=False)
         try:
             self._target.close()
         except OSError as exc:
             raise SavefileWriteError(exc, self._target.name) from exc
 
-    def _grow(self, size: int) -> None:
-        if size > len(self._buffer):
-            self._buffer = bytearray(size)
-            self._native = ffi.from_buffer("uint8_t[]", self._buffer)
-
-    def _check_usable(self) -> None:
+    def _write(self, buffer: RecordBuffer) -> None:
+        # In the thread. Whatever a file object raises has to reach the one who sends.
+        done = 0
+        try:
+            with buffer.view() as view:
+                while done < len(view):
+                    done += self._target.write(view[done:])
+        except OSError as exc:
+            self._failure = SavefileWriteError(exc, self._target.name)
+            self._failure.__cause__ = exc
+        except Exception as exc:
+            self._failure = exc
         if self._failure is not None:
-            raise self._failure
+            self._take_back(buffer, done)
+        buffer.clear()
 
-    def _fail(self, cause: OSError, done: int) -> None:
-        header = FILE_HEADER_BYTES if self._drained == 0 else 0
-        whole = 0
-        if done > header:
-            whole = header + lib.aiopcap_whole_records(self._native + header, done - header)
-        self._failure = SavefileWriteError(cause, self._target.name)
+    def _take_back(self, buffer: RecordBuffer, done: int) -> None:
+        whole = buffer.whole(done)
         try:
             self._target.cut(done - whole)
-            self._drained += whole
         except OSError:
-            self._drained += done
-        self._used = 0
-        raise self._failure from cause
+            whole = done
+        self._handed_over -= buffer.used - whole
+        self._filling.clear()
+
+    # -- refusing --------------------------------------------------------------------------------
 
     def _refuse(self, fault: int, packet: Packet, row: int | None = None) -> None:
         words = {
@@ -201,7 +238,7 @@ class SavefileWriter:
                 f"it has {len(packet)} bytes, but a wire length of {packet.wire_length}"
             ),
             lib.AIOPCAP_ROW_SNAPLEN: (
-                f"it has {len(packet)} bytes, more than the file's snaplen of {self.snaplen}"
+                f"it has {len(packet)} bytes, more than the file's snaplen of {self.format.snaplen}"
             ),
             lib.AIOPCAP_ROW_TIME: (
                 f"its time stamp of {packet.timestamp_ns} ns does not fit in a pcap file, which "
@@ -213,6 +250,6 @@ class SavefileWriter:
 
     def _refuse_linktype(self, linktype: LinkType) -> None:
         raise ValueError(
-            f"packets of link type {linktype.name} cannot be written to a file of "
-            f"{self.linktype.name}"
+            f"packets of link type {LinkType(linktype).name} cannot be written to a file of "
+            f"{self.format.linktype.name}"
         )

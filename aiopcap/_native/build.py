@@ -1,9 +1,13 @@
 """Build script of the cffi module: joins the declarations and the C sources, which are files."""
 
+import sysconfig
 import tomllib
 from pathlib import Path
 
 from cffi import FFI
+
+# A free-threaded interpreter has no limited API.
+LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -33,6 +37,9 @@ ffibuilder.set_source(
     depends=[str(path.relative_to(ROOT)) for path in HERE.glob("*.h")],
     libraries=["pcap"],
     # 3.11 is where the buffer protocol became part of the limited API.
-    define_macros=[("Py_LIMITED_API", "0x030B0000"), ("AIOPCAP_VERSION", f'"{VERSION}"')],
-    py_limited_api=True,
+    define_macros=[
+        ("AIOPCAP_VERSION", f'"{VERSION}"'),
+        *([("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else []),
+    ],
+    py_limited_api=LIMITED_API,
 )

@@ -24,7 +24,7 @@ from aiopcap._core.bytetarget import Writable
 from aiopcap._core.filter import Filter
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
-from aiopcap._core.resource import ResourceClosedError
+from aiopcap._core.resource import Owner, ResourceClosedError
 from aiopcap._core.source import PacketSource
 from aiopcap._streams.dumper import Dumper, dump_open
 
@@ -77,10 +77,11 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
     def __init__(self, source: PacketSource, name: str, filter: Filter | None) -> None:
         self._source = source
         self._name = name
+        self._closed = False
         self._filter = filter
         self._loop = _current_loop()
+        self._owner = Owner(repr(self))
         self._reading = anyio.ResourceGuard("reading from")
-        self._closed = False
         self._batch: PacketBatch | None = None
         self._rows: Any = iter(())
 
@@ -210,6 +211,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
     def _check_usable(self) -> None:
         if self._closed:
             raise anyio.ClosedResourceError
+        self._owner.check()
         if self._loop is not _current_loop():
             raise RuntimeError(f"{self!r} belongs to another event loop, or to another thread's")
 
@@ -224,8 +226,11 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         """Let only matching packets pass from now on, without a gap.
 
         When this returns, no packet comes that does not match, not even of those that were read
-        or queued before. The work is done in a worker thread, as host names may be looked up;
-        cancelled or failed, the old filter stays.
+        or queued before. (A filter on what only the kernel knows, such as "inbound" on Ethernet,
+        cannot be tried on packets that were read or queued before: they are dropped.)
+
+        The work is done in a worker thread, as host names may be looked up; cancelled or failed,
+        the old filter stays.
 
         Args:
             filter: An expression, a compiled filter, or None to let everything pass.
@@ -273,7 +278,17 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
 
         A task that waits for packets gets `anyio.ClosedResourceError` at once, and packets in
         hand are dropped. Idempotent; cancelled, it has closed all the same.
+
+        Raises:
+            RuntimeError: If a task of another event loop is reading: only its own loop can wake
+                it. When that loop is over, any may close.
         """
+        if self._loop is not _current_loop():
+            try:
+                with self._reading:
+                    pass
+            except anyio.BusyResourceError:
+                raise RuntimeError(f"a task of another event loop reads from {self!r}") from None
         self._close()
         await anyio.lowlevel.checkpoint()
 

@@ -12,7 +12,7 @@ from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable, open_target
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
-from aiopcap._core.writer import SavefileWriter
+from aiopcap._core.writer import SavefileFormat, SavefileWriter
 from aiopcap._streams._threads import open_in_thread
 
 # A send that only fills the buffer gives other tasks their turn this often.
@@ -23,10 +23,12 @@ PACKETS_PER_CHECKPOINT = 64
 class Dumper(ObjectSendStream[Packet]):
     """A savefile that packets are sent to; open one with `dump_open`.
 
-    Packets gather in a buffer of 1 MiB, which a worker thread writes when it is full, and on
-    `flush` and `aclose`. A write error is raised by whichever call meets it, at the latest by
-    `flush` or `aclose`, and again by each later `send`; a regular file then ends with the last
-    record that was written whole.
+    Packets gather in a buffer of 1 MiB; when it is full, and on `flush` and `aclose`, a thread
+    writes it, while a second one is filled. When both are full, `send` waits for the disk.
+
+    A write error is raised by whichever call meets it, at the latest by `flush` or `aclose`, and
+    again by each later `send` and `flush`; a regular file then ends with the last record that was
+    written whole.
 
     Several tasks may send: a record is never mixed with another. A send that is cancelled has
     taken its packet or batch whole, or not at all.
@@ -42,17 +44,17 @@ class Dumper(ObjectSendStream[Packet]):
     @property
     def linktype(self) -> LinkType:
         """What every packet begins with."""
-        return self._writer.linktype
+        return self._writer.format.linktype
 
     @property
     def snaplen(self) -> int:
         """The most bytes of a packet."""
-        return self._writer.snaplen
+        return self._writer.format.snaplen
 
     @property
     def precision(self) -> str:
         """The resolution of the time stamps in the file, "nano" or "micro"."""
-        return self._writer.precision
+        return self._writer.format.precision
 
     async def send(self, item: Packet) -> None:
         """Write a packet.
@@ -70,7 +72,7 @@ class Dumper(ObjectSendStream[Packet]):
         async with self._lock:
             self._check_open()
             while not self._writer.append(item):
-                await self._drain()
+                await self._hand_over()
 
     async def send_batch(self, batch: PacketBatch) -> None:
         """Write all packets of a batch, without a Python object for each; a checkpoint.
@@ -85,7 +87,7 @@ class Dumper(ObjectSendStream[Packet]):
             with anyio.CancelScope(shield=True):
                 written = 0
                 while (written := self._writer.append_batch(checked, written)) < len(batch):
-                    await self._drain()
+                    await self._hand_over()
 
     async def flush(self, *, sync: bool = False) -> None:
         """Write what is in the buffer; a checkpoint.
@@ -97,9 +99,11 @@ class Dumper(ObjectSendStream[Packet]):
             SavefileWriteError: If the file could not be written.
             anyio.ClosedResourceError: If the dumper is closed.
         """
+        await anyio.lowlevel.checkpoint()
         async with self._lock:
             self._check_open()
-            await self._drain()
+            await self._hand_over()
+            await self._settle()
             if sync:
                 await to_thread.run_sync(self._writer.sync)
 
@@ -119,18 +123,17 @@ class Dumper(ObjectSendStream[Packet]):
             async with self._lock:
                 if not self._closed:
                     self._closed = True
-                    await to_thread.run_sync(self._finish)
+                    await to_thread.run_sync(self._writer.finish)
         await anyio.lowlevel.checkpoint()
 
-    async def _drain(self) -> None:
-        await to_thread.run_sync(self._writer.drain)
+    async def _hand_over(self) -> None:
+        await self._settle()
+        self._writer.hand_over()
 
-    def _finish(self) -> None:
-        try:
-            if not self._writer.failed:
-                self._writer.drain()
-        finally:
-            self._writer.close()
+    async def _settle(self) -> None:
+        if self._writer.busy:
+            await to_thread.run_sync(self._writer.wait, abandon_on_cancel=True)
+        self._writer.check()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -141,7 +144,7 @@ class Dumper(ObjectSendStream[Packet]):
             return
         self._closed = True
         try:
-            self._finish()
+            self._writer.finish()
         finally:
             warnings.warn(f"Unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
 
@@ -169,11 +172,11 @@ async def dump_open(
         OSError: If the path cannot be opened for writing.
         ValueError: If an argument is out of range.
     """
+    # Before the file is emptied.
+    format = SavefileFormat(LinkType(linktype), snaplen, precision)
 
     def opened() -> SavefileWriter:
-        return SavefileWriter(
-            open_target(target), linktype=LinkType(linktype), snaplen=snaplen, precision=precision
-        )
+        return SavefileWriter(open_target(target), format)
 
     name: Any = target if isinstance(target, str) else getattr(target, "name", target)
     return Dumper(await open_in_thread(opened), str(name))

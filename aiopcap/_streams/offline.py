@@ -5,6 +5,7 @@ from collections import deque
 from typing import final
 
 import anyio
+import anyio.lowlevel
 from anyio import CapacityLimiter, to_thread
 from anyio.abc import ObjectReceiveStream
 
@@ -42,8 +43,10 @@ class _Fetching:
 
     async def read(self) -> PacketBatch:
         """Wait for the next batch."""
-        while (batch := self.read_nowait()) is None:
-            if self._source.waiting is Waiting.POLL:
+        while not (batch := self.read_nowait()):
+            if batch is not None:
+                await anyio.lowlevel.checkpoint()
+            elif self._source.waiting is Waiting.POLL:
                 await anyio.wait_readable(self._source.fileno())
             else:
                 with anyio.CancelScope() as self._waiter:
