@@ -1,0 +1,23 @@
+"""The `aiopcap` command: devices, capture, read, demo.
+
+A tool like any other, built on the public names of aiopcap alone. It needs the extra `cli`: click
+for arguments, rich for tables, live counters and progress bars.
+"""
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command with the arguments of this process, and exit."""
+    try:
+        from aiopcap.cli.commands import cli
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"click", "rich"}:
+            raise
+        sys.exit(
+            f"aiopcap: the command line needs {error.name}: install it with "
+            "pip install 'aiopcap[cli]'"
+        )
+    cli(prog_name="aiopcap")

@@ -1,0 +1,28 @@
+"""The command group."""
+
+import click
+
+import aiopcap
+from aiopcap.cli.capture import capture
+from aiopcap.cli.demo import demo
+from aiopcap.cli.devices import devices
+from aiopcap.cli.read import read
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="A FILTER is an expression in libpcap's language: man pcap-filter. "
+    "'aiopcap COMMAND --help' has the options of a command.",
+)
+@click.version_option(
+    aiopcap.__version__,
+    message=f"%(prog)s %(version)s, {aiopcap.libpcap_version()}",
+)
+def cli() -> None:
+    """Capture, filter, read and dump network packets."""
+
+
+cli.add_command(devices)
+cli.add_command(capture)
+cli.add_command(read)
+cli.add_command(demo)

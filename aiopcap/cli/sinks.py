@@ -1,0 +1,108 @@
+"""Where packets go: lines on standard output, or a savefile."""
+
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import anyio
+import click
+
+from aiopcap import Capture, Dumper, PacketBatch
+from aiopcap.cli.lines import LineFormat
+from aiopcap.cli.output import STDOUT, TextOutput
+from aiopcap.cli.running import Failure
+
+# About what a pipe takes at once.
+LINES_PER_WRITE = 32
+
+
+class Sink(Protocol):
+    """Takes packets and counts them."""
+
+    packets: int
+
+    async def take(self, batch: PacketBatch) -> None:
+        """Take a batch; cancelled, it has counted what it took."""
+
+
+class Printer:
+    """A line on standard output for each packet."""
+
+    def __init__(self, line_format: LineFormat) -> None:
+        self.packets = 0
+        self._format = line_format
+        self._output = TextOutput()
+
+    async def take(self, batch: PacketBatch) -> None:
+        """Print a batch."""
+        for start in range(0, len(batch), LINES_PER_WRITE):
+            some = batch[start : start + LINES_PER_WRITE]
+            await self._output.write(self._format.text(some))
+            self.packets += len(some)
+
+
+class SavefileSink:
+    """A savefile, written without an object for each packet.
+
+    Args:
+        dumper: Stays open.
+        flush: Whether each batch goes out at once, for whoever reads the other end of a pipe.
+    """
+
+    def __init__(self, dumper: Dumper, *, flush: bool) -> None:
+        self.packets = 0
+        self._dumper = dumper
+        self._flush = flush
+
+    async def take(self, batch: PacketBatch) -> None:
+        """Write a batch, whole even when cancelled: what was captured is not to be lost."""
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._dumper.send_batch(batch)
+            except ValueError as error:
+                raise _failure(error) from error
+            self.packets += len(batch)
+            if self._flush:
+                await self._dumper.flush()
+
+
+def _failure(error: ValueError) -> Exception:
+    """Tell a packet that no savefile can hold from a file that could not be written."""
+    return error if isinstance(error, OSError) else Failure(str(error))
+
+
+async def pump(
+    capture: Capture,
+    sink: Sink,
+    count: int | None,
+    *,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Move packets until the capture ends, or so many have been moved.
+
+    Args:
+        capture: Where they come from.
+        sink: Where they go.
+        count: How many; all where None.
+        beside: What runs in the meantime.
+    """
+    async with anyio.create_task_group() as group:
+        if beside is not None:
+            group.start_soon(beside)
+        async for batch in capture.batches():
+            await sink.take(batch if count is None else batch[: count - sink.packets])
+            if sink.packets == count:
+                break
+        group.cancel_scope.cancel()
+
+
+def check_savefile_argument(savefile: str | None) -> None:
+    """Refuse to write a savefile to a terminal.
+
+    Raises:
+        click.UsageError: If it is one.
+    """
+    if savefile == "-" and os.isatty(STDOUT):
+        raise click.UsageError(
+            "a savefile is not for a terminal: send standard output elsewhere, or name a file"
+        )
