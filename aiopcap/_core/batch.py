@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any, final, overload
+from typing import Any, ClassVar, final, overload
 
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
@@ -53,12 +53,12 @@ class PacketBatch(Sequence[Packet]):
         interface: dict[int, str] | str | None = None,
         interfaces: memoryview | None = None,
     ) -> None:
-        self.data = data
-        self.timestamps_ns = timestamps_ns
-        self.offsets = offsets
-        self.captured_lengths = captured_lengths
-        self.wire_lengths = wire_lengths
-        self.linktype = linktype
+        self.data: memoryview = data
+        self.timestamps_ns: memoryview = timestamps_ns
+        self.offsets: memoryview = offsets
+        self.captured_lengths: memoryview = captured_lengths
+        self.wire_lengths: memoryview = wire_lengths
+        self.linktype: LinkType = linktype
         self._interface = interface
         self._interfaces = interfaces
 
@@ -162,7 +162,7 @@ class PacketBatch(Sequence[Packet]):
             return NotImplemented
         return len(self) == len(other) and all(map(Packet.__eq__, self, other))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[object, ...]:
         columns = (

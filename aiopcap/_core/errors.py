@@ -22,46 +22,49 @@ class PcapError(Exception):
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code: int | None = code
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-class NoSuchDeviceError(PcapError, OSError):
+class _SystemPcapError(PcapError, OSError):
+    """A `PcapError` that is also the `OSError` of a fixed number."""
+
+    _number: int
+    errno: int | None
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message, code)
+        self.errno = self._number
+
+
+class NoSuchDeviceError(_SystemPcapError):
     """There is no capture device of that name (an `OSError`, ENODEV)."""
 
-    def __init__(self, message: str, code: int | None = None) -> None:
-        super().__init__(message, code)
-        self.errno = errno.ENODEV
+    _number = errno.ENODEV
 
 
-class PermissionDeniedError(PcapError, PermissionError):
+class PermissionDeniedError(_SystemPcapError, PermissionError):
     """The process lacks the privilege to capture; the text says which, and how to grant it."""
 
-    def __init__(self, message: str, code: int | None = None) -> None:
-        super().__init__(message, code)
-        self.errno = errno.EPERM
+    _number = errno.EPERM
 
 
-class InterfaceDownError(PcapError, OSError):
+class InterfaceDownError(_SystemPcapError):
     """The device exists but is down (an `OSError`, ENETDOWN)."""
 
-    def __init__(self, message: str, code: int | None = None) -> None:
-        super().__init__(message, code)
-        self.errno = errno.ENETDOWN
+    _number = errno.ENETDOWN
 
 
-class InterfaceGoneError(PcapError, OSError):
+class InterfaceGoneError(_SystemPcapError):
     """The device was removed while it was captured from (an `OSError`, ENXIO).
 
     Everything that had arrived before is delivered first. The capture stays unusable, even when
     a device of the same name appears again: open a new one.
     """
 
-    def __init__(self, message: str, code: int | None = None) -> None:
-        super().__init__(message, code)
-        self.errno = errno.ENXIO
+    _number = errno.ENXIO
 
 
 class FilterError(PcapError, ValueError):
@@ -84,12 +87,26 @@ class SavefileWriteError(SavefileError, OSError):
         filename: The file, where it has a name.
     """
 
-    def __init__(self, cause: OSError, filename: str | None) -> None:
-        where = f"{filename}: " if filename else ""
-        super().__init__(f"{where}{os.strerror(cause.errno or errno.EIO)}")
-        self.errno = cause.errno
-        self.strerror = cause.strerror
+    errno: int | None
+
+    def __init__(
+        self, message: str, number: int | None = None, filename: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.errno = number
         self.filename = filename
+
+    @classmethod
+    def of(cls, cause: OSError, filename: str | None) -> "SavefileWriteError":
+        """Make it of what the system reported."""
+        where = f"{printable(filename)}: " if filename else ""
+        number = cause.errno or errno.EIO
+        error = cls(f"{where}{os.strerror(number)}", number, filename)
+        error.__cause__ = cause
+        return error
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.args[0], self.errno, self.filename))
 
 
 class PcapWarning(UserWarning):

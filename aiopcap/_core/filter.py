@@ -54,15 +54,15 @@ class Filter:
         optimize: bool = True,
         netmask: int | None = None,
     ) -> None:
-        self.expression = expression
-        self.linktype = linktype
-        self.snaplen = snaplen
-        self.optimize = optimize
-        self.netmask = netmask
+        self.expression: str = expression
+        self.linktype: LinkType = linktype
+        self.snaplen: int = snaplen
+        self.optimize: bool = optimize
+        self.netmask: int | None = netmask
         handle = ffi.gc(lib.pcap_open_dead(linktype, snaplen), lib.pcap_close)
         if not handle:
             raise MemoryError("pcap_open_dead failed")
-        self.program = compile_program(handle, expression, optimize=optimize, netmask=netmask)
+        self.program: Any = compile_program(handle, expression, optimize=optimize, netmask=netmask)
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:

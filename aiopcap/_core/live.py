@@ -133,7 +133,7 @@ class LiveSource:
             )
 
     def _read_shape(self) -> None:
-        self.linktype = LinkType(lib.pcap_datalink(self._handle))
+        self.linktype: LinkType = LinkType(lib.pcap_datalink(self._handle))
         self.snaplen: int = lib.pcap_snapshot(self._handle)
 
     # -- reading ---------------------------------------------------------------------------------

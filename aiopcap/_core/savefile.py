@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from aiopcap._core.batch import PacketBatch
-from aiopcap._core.bytesource import ByteSource
+from aiopcap._core.bytesource import ByteSource, Waiting
 from aiopcap._core.columns import Columns, new_uncleared
 from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, text
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter
@@ -41,7 +41,7 @@ class SavefileSource:
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self.waiting = source.waiting
+        self.waiting: Waiting = source.waiting
         parser = lib.aiopcap_savefile_new()
         if not parser:
             raise MemoryError

@@ -172,8 +172,7 @@ class SavefileWriter:
         try:
             self._target.sync()
         except OSError as exc:
-            self._failure = SavefileWriteError(exc, self._target.name)
-            self._failure.__cause__ = exc
+            self._failure = SavefileWriteError.of(exc, self._target.name)
             self.check()
 
     def finish(self) -> None:
@@ -203,7 +202,7 @@ class SavefileWriter:
         try:
             self._target.close()
         except OSError as exc:
-            raise SavefileWriteError(exc, self._target.name) from exc
+            raise SavefileWriteError.of(exc, self._target.name) from exc
 
     def _write(self, buffer: RecordBuffer) -> None:
         # In the thread. Whatever a file object raises has to reach the one who sends.
@@ -213,8 +212,7 @@ class SavefileWriter:
                 while done < len(view):
                     done += self._target.write(view[done:])
         except OSError as exc:
-            self._failure = SavefileWriteError(exc, self._target.name)
-            self._failure.__cause__ = exc
+            self._failure = SavefileWriteError.of(exc, self._target.name)
         except Exception as exc:
             self._failure = exc
         if self._failure is not None:
