@@ -53,7 +53,7 @@ class SavefileSource:
         self._failure: Exception | None = None
         self._wanted = 0
         self._take_buffer(0)
-        self.name = source.name or "the savefile"
+        self.name: str = source.name or "the savefile"
         self._resource = Resource(self.name, source.close, source.close)
 
     # -- the header ------------------------------------------------------------------------------
@@ -77,9 +77,9 @@ class SavefileSource:
         self.linktype: LinkType = linktype_from_file(parser.linktype)
         self.snaplen: int = parser.snaplen
         self.version: tuple[int, int] = (parser.major, parser.minor)
-        self.byte_swapped = bool(parser.swapped)
+        self.byte_swapped: bool = bool(parser.swapped)
         self.timestamp_precision: int = parser.digits
-        self.format = "pcapng" if parser.format == lib.AIOPCAP_FORMAT_PCAPNG else "pcap"
+        self.format: str = "pcapng" if parser.format == lib.AIOPCAP_FORMAT_PCAPNG else "pcap"
         return True
 
     # -- packets ---------------------------------------------------------------------------------

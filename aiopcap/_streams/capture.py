@@ -274,10 +274,10 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         )
 
     async def aclose(self) -> None:
-        """Close the capture and free everything; a checkpoint after that.
+        """Close the capture and free everything; a checkpoint.
 
         A task that waits for packets gets `anyio.ClosedResourceError` at once, and packets in
-        hand are dropped. Idempotent; cancelled, it has closed all the same.
+        hand are dropped. Idempotent; cancelled, it closes all the same.
 
         Raises:
             RuntimeError: If a task of another event loop is reading: only its own loop can wake
@@ -289,18 +289,17 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
                     pass
             except anyio.BusyResourceError:
                 raise RuntimeError(f"a task of another event loop reads from {self!r}") from None
-        self._close()
+        if not self._closed:
+            self._closed = True
+            self._empty_hand()
+            try:
+                self._wake_readers()
+            finally:
+                # The kernel takes some 20 ms to take a ring down. Until then the descriptor's
+                # number is not given to anybody else, so those who were woken meet nobody there.
+                with anyio.CancelScope(shield=True):
+                    await to_thread.run_sync(self._source.close)
         await anyio.lowlevel.checkpoint()
-
-    def _close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._empty_hand()
-        try:
-            self._wake_readers()
-        finally:
-            self._source.close()
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True):

@@ -32,6 +32,7 @@ class _Fetching:
         self._filter: Filter | None = None
         self._ready: deque[tuple[Filter | None, PacketBatch]] = deque()
         self._waiter: anyio.CancelScope | None = None
+        self._closed = False
 
     async def prepare(self) -> None:
         """Wait for the file's header."""
@@ -59,7 +60,8 @@ class _Fetching:
         """Return the next batch if it is there."""
         if self._source.waiting is not Waiting.BLOCK:
             return self._source.read_batch()
-        self._source.fileno()  # raises when it is closed
+        if self._closed:
+            raise anyio.ClosedResourceError
         while self._ready:
             read_with, batch = self._ready.popleft()
             if self._filter is not None and read_with is not self._filter:
@@ -74,6 +76,7 @@ class _Fetching:
 
     def wake(self) -> None:
         """Make the task that waits in `read` come back."""
+        self._closed = True
         if self._source.waiting is Waiting.POLL:
             anyio.notify_closing(self._source.fileno())
         elif self._waiter is not None:
