@@ -1,0 +1,148 @@
+"""What only the tests of live captures need: arrivals, floods, programs of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import aiopcap
+
+from .support.frames import number_of
+from .support.veth import Veth
+
+__all__ = [
+    "BACKENDS",
+    "PATIENCE",
+    "arrived",
+    "flood",
+    "link",
+    "numbers",
+    "run_program",
+    "spin",
+    "take",
+    "until",
+]
+
+ROOT = Path(__file__).resolve().parent.parent
+_FLOOD = Path(__file__).resolve().parent / "live_programs" / "flood.py"
+
+# Seconds after which a test says that what it waits for does not come.
+PATIENCE = 10.0
+
+BACKENDS = [
+    "asyncio",
+    pytest.param(
+        "uvloop",
+        marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed"),
+    ),
+    "trio",
+]
+
+_SOL_PACKET = 263
+_PACKET_QDISC_BYPASS = 20
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks run until a condition holds."""
+    with anyio.fail_after(PATIENCE):
+        while not condition():
+            await anyio.lowlevel.checkpoint()
+
+
+async def arrived(capture: aiopcap.LiveCapture, count: int) -> None:
+    """Wait until the kernel has taken so many packets for a capture since it was opened.
+
+    With ``immediate=True`` all of them can be read after that, by one call.
+    """
+    await until(lambda: capture.statistics().received >= count)
+
+
+async def take(capture: aiopcap.LiveCapture, count: int) -> list[aiopcap.Packet]:
+    """Receive so many packets, with a new loop over the capture."""
+    packets: list[aiopcap.Packet] = []
+    if count == 0:
+        return packets
+    with anyio.fail_after(PATIENCE):
+        async for packet in capture:
+            packets.append(packet)
+            if len(packets) == count:
+                break
+    return packets
+
+
+def numbers(packets: list[aiopcap.Packet]) -> list[int]:
+    """The numbers that `numbered` frames carry."""
+    return [number_of(packet.data) for packet in packets]
+
+
+def spin(seconds: float) -> None:
+    """Use the processor for a time, as a busy handler does."""
+    until_then = time.perf_counter() + seconds
+    while time.perf_counter() < until_then:
+        pass
+
+
+def link(device: str) -> dict[str, Any]:
+    """What ``ip`` says about a device."""
+    run = subprocess.run(
+        ["ip", "-d", "-j", "link", "show", device], check=True, capture_output=True, text=True
+    )
+    found: dict[str, Any] = json.loads(run.stdout)[0]
+    return found
+
+
+@contextmanager
+def flood(veth: Veth, frames: list[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Send frames from the far end round and round, in a process of its own, as fast as it can."""
+    with veth.packet_socket("far") as sender:
+        sender.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(_FLOOD), str(sender.fileno()), *(f.hex() for f in frames)],
+            pass_fds=[sender.fileno()],
+            stdout=subprocess.PIPE,
+        )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"sending\n"
+        yield process
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def run_program(
+    name: str,
+    *arguments: str,
+    prefix: tuple[str, ...] = (),
+    env: dict[str, str] | None = None,
+    timeout: float = 60,
+) -> str:
+    """Run one of the programs of `tests.live_programs`, and return what it printed.
+
+    It has to end by itself with success and must not print an error: warnings that nobody can
+    catch (an unclosed capture, an exception in a destructor) are printed there.
+    """
+    run = subprocess.run(
+        [*prefix, sys.executable, "-X", "dev", "-m", f"tests.live_programs.{name}", *arguments],
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    return run.stdout
