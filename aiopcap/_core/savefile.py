@@ -20,9 +20,10 @@ BATCH_PACKETS = 32768
 # A filter that lets nothing pass must not keep a call from coming back.
 READS_PER_CALL = 16
 
-# Seconds of reading that one visit to a worker thread is worth: getting there and back costs 0.1 to
-# 0.3 ms. At the speed of memory this is some 10 MB.
+# Seconds of reading, and chunks, that one visit to a thread is worth: getting there and back costs
+# 0.1 to 0.3 ms.
 READ_AHEAD = 0.002
+READ_AHEAD_BATCHES = 4
 
 # What is left of a chunk must be worth a system call.
 LEAST_READ = 64 * 1024
@@ -42,6 +43,7 @@ class SavefileSource:
     def __init__(self, source: ByteSource) -> None:
         self._source = source
         self.waiting: Waiting = source.waiting
+        self.steady: bool = source.steady
         parser = lib.aiopcap_savefile_new()
         if not parser:
             raise MemoryError
@@ -125,7 +127,9 @@ class SavefileSource:
         """
         batches: list[PacketBatch] = []
         until = time.monotonic() + READ_AHEAD
-        while not batches or (self._source.steady and time.monotonic() < until):
+        while not batches or (
+            self.steady and len(batches) < READ_AHEAD_BATCHES and time.monotonic() < until
+        ):
             try:
                 batch = self.read_batch()
             except (EOFError, PcapError, OSError):

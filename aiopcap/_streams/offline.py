@@ -1,12 +1,13 @@
 """Reading savefiles."""
 
-import threading
 from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import final
 
 import anyio
 import anyio.lowlevel
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from anyio.abc import ObjectReceiveStream
 
 from aiopcap._core.batch import PacketBatch
@@ -21,16 +22,18 @@ from aiopcap._streams.capture import Capture
 class _Fetching:
     """Reads of a source, waited for in the way that its bytes need.
 
-    A thread that is in a read cannot be stopped. When the waiting task is, the thread goes on
-    and leaves what it read in `_ready`, where the next call finds it.
+    What may block runs in a thread of the capture's own, one read after the other, and is waited
+    for in another. A read cannot be stopped: when the task that waits for it is, the read goes on,
+    and the next call finds what came of it. While packets are delivered, the thread reads on in a
+    file; what another program decides when to send is read only when somebody waits for it.
     """
 
     def __init__(self, source: SavefileSource) -> None:
         self._source = source
-        self._limiter = CapacityLimiter(1)
-        self._fetching = threading.Lock()
         self._filter: Filter | None = None
-        self._ready: deque[tuple[Filter | None, PacketBatch]] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiopcap-reader")
+        self._fetch: tuple[Filter | None, Future[list[PacketBatch]]] | None = None
+        self._ready: deque[PacketBatch] = deque()
         self._waiter: anyio.CancelScope | None = None
         self._closed = False
 
@@ -50,45 +53,48 @@ class _Fetching:
             elif self._source.waiting is Waiting.POLL:
                 await anyio.wait_readable(self._source.fileno())
             else:
+                fetch = self._fetch or self._start_fetch()
                 with anyio.CancelScope() as self._waiter:
-                    await to_thread.run_sync(
-                        self._fetch, abandon_on_cancel=True, limiter=self._limiter
-                    )
+                    await to_thread.run_sync(wait, [fetch[1]], abandon_on_cancel=True)
         return batch
 
     def read_nowait(self) -> PacketBatch | None:
         """Return the next batch if it is there."""
-        if self._source.waiting is not Waiting.BLOCK:
-            return self._source.read_batch()
         if self._closed:
             raise anyio.ClosedResourceError
-        while self._ready:
-            read_with, batch = self._ready.popleft()
-            if self._filter is not None and read_with is not self._filter:
-                batch = self._filter.select(batch)
-            if len(batch):
-                return batch
-        return None
+        if self._source.waiting is not Waiting.BLOCK:
+            return self._source.read_batch()
+        if not self._ready and self._fetch is not None and self._fetch[1].done():
+            (read_with, done), self._fetch = self._fetch, None
+            self._ready.extend(self._selected(read_with, done.result()))
+            if self._source.steady:
+                self._start_fetch()
+        return self._ready.popleft() if self._ready else None
 
     def filter_with(self, filter: Filter) -> None:
         """Let only matching packets pass, of those that were read before too."""
         self._filter = filter
+        self._ready = deque(self._selected(None, self._ready))
 
-    def wake(self) -> None:
+    def close(self) -> None:
         """Make the task that waits in `read` come back."""
         self._closed = True
+        self._thread.shutdown(wait=False)
         if self._source.waiting is Waiting.POLL:
             anyio.notify_closing(self._source.fileno())
         elif self._waiter is not None:
             self._waiter.cancel()
 
-    def _fetch(self) -> None:
-        # In a worker thread. The thread of a call that was cancelled may still be at it: what
-        # that one reads is what this one is for.
-        with self._fetching:
-            if not self._ready:
-                read_with = self._filter
-                self._ready.extend((read_with, batch) for batch in self._source.read_batches())
+    def _start_fetch(self) -> tuple[Filter | None, Future[list[PacketBatch]]]:
+        self._fetch = (self._filter, self._thread.submit(self._source.read_batches))
+        return self._fetch
+
+    def _selected(
+        self, read_with: Filter | None, batches: Iterable[PacketBatch]
+    ) -> Iterable[PacketBatch]:
+        if self._filter is None or self._filter is read_with:
+            return batches
+        return [kept for batch in batches if (kept := self._filter.select(batch))]
 
 
 @final
@@ -131,7 +137,7 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
         return self._fetching.read_nowait()
 
     def _wake_readers(self) -> None:
-        self._fetching.wake()
+        self._fetching.close()
 
 
 async def open_offline(source: Readable, *, filter: str | Filter | None = None) -> OfflineCapture:
