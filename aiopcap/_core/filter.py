@@ -14,6 +14,9 @@ from aiopcap._native import ffi, lib
 
 MAX_SNAPLEN = 262144
 
+# libpcap's code generator calls itself once for each term, and at some 800 KB leaves the stack.
+MAX_EXPRESSION_BYTES = 64 * 1024
+
 # The kernel's loads of what is not in the packet (linux/filter.h).
 _LOAD_ABSOLUTE, _WORD, _HALF, _BYTE = 0x20, 0x00, 0x08, 0x10
 _ANCILLARY = 2**32 - 0x1000
@@ -196,6 +199,10 @@ def compile_program(
         source = expression.encode()
     except UnicodeEncodeError as exc:
         raise FilterError(f"a filter expression must be valid text: {exc}") from None
+    if len(source) > MAX_EXPRESSION_BYTES:
+        raise FilterError(
+            f"a filter expression of {len(source)} bytes is too long: {MAX_EXPRESSION_BYTES} at most"
+        )
     program = ffi.new("struct bpf_program *")
     mask = lib.PCAP_NETMASK_UNKNOWN if netmask is None else netmask
     if lib.pcap_compile(handle, program, source, optimize, mask) < 0:
