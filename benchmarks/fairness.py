@@ -1,0 +1,87 @@
+"""How late another task of the same event loop runs beside a capture at full speed."""
+
+from __future__ import annotations
+
+from benchmarks.flood import hosts
+from benchmarks.report import Result, median, print_table, spread
+from benchmarks.run import Report, Settings, child_command, report_of
+from benchmarks.savefiles import IMIX, warm, write_savefile
+
+__all__ = ["run"]
+
+_BACKENDS = ("asyncio", "trio")
+_P99_BOUND_MS = 5.0
+_GIB = 1 << 30
+
+Key = tuple[str, str]  # what is read and how; backend
+
+
+def run(settings: Settings) -> list[Result]:
+    """Measure during a flood, while a 1 GB savefile is read, and with nothing else to do."""
+    seconds = 2.0 if settings.quick else 5.0
+    rounds = settings.rounds(5)
+    reports: dict[Key, list[Report]] = {}
+
+    def note(reader: str, backend: str, report: Report) -> None:
+        reports.setdefault((reader, backend), []).append(report)
+
+    def tick(reader: str, backend: str, *arguments: object) -> None:
+        command = child_command("tick", backend, reader, *arguments, seconds)
+        note(reader, backend, report_of(command))
+
+    path = settings.folder / "large.pcap"
+    write_savefile(path, IMIX, nbytes=_GIB // (4 if settings.quick else 1))
+    warm(path)
+    try:
+        for _ in range(rounds):
+            for backend in _BACKENDS:
+                tick("nothing", backend)
+                for reader in ("file-each", "file-batches"):
+                    tick(reader, backend, path)
+    finally:
+        path.unlink()
+    count = int(500_000 * seconds)
+    with hosts(settings.folder) as link:
+        for _ in range(rounds):
+            for backend in _BACKENDS:
+                for reader in ("live-each", "live-batches"):
+                    command = child_command("tick", backend, reader, link.device, count)
+                    flood = link.flood(command, count, "small")
+                    note(reader, backend, {**flood.receiver, "lost": flood.lost})
+    return _conclude(reports, rounds)
+
+
+def _conclude(reports: dict[Key, list[Report]], rounds: int) -> list[Result]:
+    names = {
+        "nothing": "nothing (the machine's own noise)",
+        "file-each": "savefile, async for",
+        "file-batches": "savefile, batches()",
+        "live-each": "flood, async for",
+        "live-batches": "flood, batches()",
+    }
+    columns = ("p50", "p99", "max")
+    print_table(
+        f"lag of a task that ticks every 10 ms, {rounds} rounds",
+        ["beside", "backend", "lost", "ticks", *(f"{column} ms" for column in columns)],
+        [
+            [
+                names[reader],
+                backend,
+                str(sum(int(report.get("lost", 0)) for report in runs)),
+                str(sum(int(report["ticks"]) for report in runs)),
+                *(spread((r[c] for r in runs), lambda t: f"{t * 1e3:.2f}") for c in columns),
+            ]
+            for (reader, backend), runs in reports.items()
+        ],
+    )
+    return [
+        Result(
+            "ticker lag",
+            f"p99, {names[reader]}, {backend}",
+            median(report["p99"] for report in runs) * 1e3,
+            "ms",
+            _P99_BOUND_MS,
+        )
+        for (reader, backend), runs in reports.items()
+        if reader != "nothing"
+    ]
