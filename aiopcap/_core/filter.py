@@ -201,7 +201,8 @@ def compile_program(
         raise FilterError(f"a filter expression must be valid text: {exc}") from None
     if len(source) > MAX_EXPRESSION_BYTES:
         raise FilterError(
-            f"a filter expression of {len(source)} bytes is too long: {MAX_EXPRESSION_BYTES} at most"
+            f"a filter expression of {len(source)} bytes is too long; {MAX_EXPRESSION_BYTES} is "
+            "the limit"
         )
     program = ffi.new("struct bpf_program *")
     mask = lib.PCAP_NETMASK_UNKNOWN if netmask is None else netmask
