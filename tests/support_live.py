@@ -144,5 +144,6 @@ def run_program(
         timeout=timeout,
         check=False,
     )
-    assert (run.returncode, run.stderr) == (0, "")
+    if run.returncode != 0 or run.stderr:
+        pytest.fail(f"{name} {arguments}: status {run.returncode}\n{run.stdout}\n{run.stderr}")
     return run.stdout
