@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 
 class Closable(Protocol):
@@ -39,6 +39,11 @@ class _Opening(Generic[T]):
             opened = self._opened
         if opened is not None:
             opened.close()
+
+
+async def run_surely(function: Callable[[], None]) -> None:
+    """Call a function in a worker thread, however many of those are busy. To be shielded."""
+    await to_thread.run_sync(function, limiter=CapacityLimiter(1))
 
 
 async def open_in_thread(factory: Callable[[], T]) -> T:

@@ -26,6 +26,7 @@ from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.resource import Owner, ResourceClosedError
 from aiopcap._core.source import PacketSource
+from aiopcap._streams._threads import run_surely
 from aiopcap._streams.dumper import Dumper, dump_open
 
 # How long packets are delivered before other tasks run.
@@ -142,12 +143,10 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         with self._reading:
             self._check_usable()
             while True:
-                if self._hand_left():
+                while self._hand_left():
                     self._rows.allow(SLICE_NS)
-                for packet in self._rows:
-                    return packet  # type: ignore[no-any-return]
-                if self._hand_left():
-                    continue
+                    for packet in self._rows:
+                        return packet  # type: ignore[no-any-return]
                 with translated:
                     batch = self._read_nowait()
                 if batch is None:
@@ -172,9 +171,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         return _Batches(self, max_packets)
 
     async def _receive_batch(self, max_packets: int | None) -> PacketBatch:
-        await self._refill()
-        assert self._batch is not None
-        batch = self._batch
+        batch = await self._refill()
         if self._rows.position:
             batch = batch[self._rows.position :]
         if max_packets is not None and len(batch) > max_packets:
@@ -183,21 +180,25 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         self._empty_hand()
         return batch
 
-    async def _refill(self) -> None:
-        """Return with at least one packet in hand; a checkpoint."""
+    async def _refill(self) -> PacketBatch:
+        """Return the batch in hand when it has a packet left; a checkpoint."""
         with self._reading:
             self._check_usable()
             await anyio.lowlevel.checkpoint()
             self._check_usable()
-            while not self._hand_left():
+            while (batch := self._hand_left()) is None:
                 with translated:
                     batch = await self._read()
                 self._check_usable()
                 self._take_in_hand(batch)
             self._rows.allow(SLICE_NS)
+            return batch
 
-    def _hand_left(self) -> bool:
-        return self._batch is not None and self._rows.position < self._rows.count
+    def _hand_left(self) -> PacketBatch | None:
+        """Return the batch in hand, unless all its packets were delivered."""
+        if self._batch is None or self._rows.position == self._rows.count:
+            return None
+        return self._batch
 
     def _take_in_hand(self, batch: PacketBatch) -> None:
         self._batch = batch
@@ -251,8 +252,8 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
 
     def _filter_read(self, filter: Filter) -> None:
         """Drop what does not match from what was read before."""
-        if self._hand_left() and self._batch is not None:
-            self._take_in_hand(filter.select(self._batch[self._rows.position :]))
+        if (batch := self._hand_left()) is not None:
+            self._take_in_hand(filter.select(batch[self._rows.position :]))
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -298,7 +299,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
                 # The kernel takes some 20 ms to take a ring down. Until then the descriptor's
                 # number is not given to anybody else, so those who were woken meet nobody there.
                 with anyio.CancelScope(shield=True):
-                    await to_thread.run_sync(self._source.close)
+                    await run_surely(self._source.close)
         await anyio.lowlevel.checkpoint()
 
     def __del__(self) -> None:

@@ -13,7 +13,7 @@ from aiopcap._core.bytetarget import Writable, open_target
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.writer import SavefileFormat, SavefileWriter
-from aiopcap._streams._threads import open_in_thread
+from aiopcap._streams._threads import open_in_thread, run_surely
 
 # A send that only fills the buffer gives other tasks their turn this often.
 PACKETS_PER_CHECKPOINT = 64
@@ -123,7 +123,7 @@ class Dumper(ObjectSendStream[Packet]):
             async with self._lock:
                 if not self._closed:
                     self._closed = True
-                    await to_thread.run_sync(self._writer.finish)
+                    await run_surely(self._writer.finish)
         await anyio.lowlevel.checkpoint()
 
     async def _hand_over(self) -> None:
