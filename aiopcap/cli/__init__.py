@@ -14,10 +14,10 @@ def main() -> None:
     try:
         from aiopcap.cli.commands import cli
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"click", "rich"}:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in {"click", "rich"}:
             raise
         sys.exit(
-            f"aiopcap: the command line needs {error.name}: install it with "
-            "pip install 'aiopcap[cli]'"
+            f"aiopcap: the command line needs {missing}: install it with pip install 'aiopcap[cli]'"
         )
     cli(prog_name="aiopcap")

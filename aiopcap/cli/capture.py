@@ -1,5 +1,6 @@
 """`aiopcap capture`: packets from a device, as lines or into a savefile."""
 
+import errno
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -214,7 +215,8 @@ async def _finish(job: Job, live: LiveCapture, sink: Sink, stack: AsyncExitStack
     try:
         await stack.aclose()
     finally:
-        job.note(_counts(sink.packets, statistics))
+        if sink.failure is None or sink.failure.errno != errno.EPIPE:
+            job.note(_counts(sink.packets, statistics))
 
 
 async def _accompany(live: LiveCapture, sink: Sink, dumper: Dumper, counters: LiveCounters) -> None:

@@ -128,7 +128,8 @@ async def _copy(job: Job, target: str) -> None:
             await pump(offline, sink, job.count, beside=progress.follow)
         finally:
             await stack.aclose()
-            note(f"{plural(sink.packets)} written to {_shown(target)}")
+            if sink.failure is None:
+                note(f"{plural(sink.packets)} written to {_shown(target)}")
 
 
 def _regular_file(name: str) -> FileIO | None:

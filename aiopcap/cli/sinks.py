@@ -17,9 +17,15 @@ LINES_PER_WRITE = 32
 
 
 class Sink(Protocol):
-    """Takes packets and counts them."""
+    """Takes packets and counts them.
+
+    Attributes:
+        packets: How many it took.
+        failure: Why it takes no more, if so.
+    """
 
     packets: int
+    failure: OSError | None
 
     async def take(self, batch: PacketBatch) -> None:
         """Take a batch; cancelled, it has counted what it took."""
@@ -30,6 +36,7 @@ class Printer:
 
     def __init__(self, line_format: LineFormat) -> None:
         self.packets = 0
+        self.failure: OSError | None = None
         self._format = line_format
         self._output = TextOutput()
 
@@ -51,6 +58,7 @@ class SavefileSink:
 
     def __init__(self, dumper: Dumper, *, flush: bool) -> None:
         self.packets = 0
+        self.failure: OSError | None = None
         self._dumper = dumper
         self._flush = flush
 
@@ -60,15 +68,10 @@ class SavefileSink:
             try:
                 await self._dumper.send_batch(batch)
             except ValueError as error:
-                raise _failure(error) from error
+                raise Failure(str(error)) from error
             self.packets += len(batch)
             if self._flush:
                 await self._dumper.flush()
-
-
-def _failure(error: ValueError) -> Exception:
-    """Tell a packet that no savefile can hold from a file that could not be written."""
-    return error if isinstance(error, OSError) else Failure(str(error))
 
 
 async def pump(
@@ -90,7 +93,11 @@ async def pump(
         if beside is not None:
             group.start_soon(beside)
         async for batch in capture.batches():
-            await sink.take(batch if count is None else batch[: count - sink.packets])
+            try:
+                await sink.take(batch if count is None else batch[: count - sink.packets])
+            except OSError as error:
+                sink.failure = error
+                raise
             if sink.packets == count:
                 break
         group.cancel_scope.cancel()
