@@ -1,0 +1,355 @@
+"""Savefiles in every variant: byte orders, resolutions, versions, link types, times."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+import aiopcap
+from aiopcap import LinkType
+from tests.reading import as_records, filled, read_all
+from tests.support import pcapngfiles as ng
+from tests.support.frames import frame, numbered
+from tests.support.libpcap import libpcap_read
+from tests.support.pcapfiles import (
+    MAGIC_MICRO,
+    MAGIC_NANO,
+    ByteOrder,
+    Precision,
+    Record,
+    pcap_bytes,
+    pcap_header,
+    pcap_record,
+    records,
+)
+from tests.support.witnesses import tcpdump_records, tshark_fields
+
+pytestmark = pytest.mark.anyio
+
+ORDERS: list[ByteOrder] = ["little", "big"]
+FRAMES = numbered(5, size=70)
+
+
+def at_times(*times_ns: int) -> list[Record]:
+    return [Record(time_ns, frame(), 60) for time_ns in times_ns]
+
+
+# --- pcap -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("precision", "modified"), [("micro", False), ("nano", False), ("micro", True)]
+)
+async def test_every_variant_of_the_format_reads_the_same(
+    order: ByteOrder, precision: Precision, modified: bool
+) -> None:
+    packets = records(FRAMES)
+    content = pcap_bytes(packets, order=order, precision=precision, modified=modified)
+    async with await aiopcap.open_offline(content) as capture:
+        assert capture.timestamp_precision == (9 if precision == "nano" else 6)
+        assert capture.byte_swapped == (order == "big")
+        assert capture.version == (2, 4)
+        assert capture.format == "pcap"
+        assert capture.linktype is LinkType.EN10MB
+        assert capture.snaplen == 262144
+        assert as_records([packet async for packet in capture]) == filled(packets)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_nanoseconds_are_kept_and_microseconds_are_multiplied(order: ByteOrder) -> None:
+    packet = Record(1_700_000_000_123_456_789, frame())
+    [nano] = (await read_all(pcap_bytes([packet], order=order, precision="nano"))).packets
+    [micro] = (await read_all(pcap_bytes([packet], order=order))).packets
+    assert nano.timestamp_ns == 1_700_000_000_123_456_789
+    assert micro.timestamp_ns == 1_700_000_000_123_456_000
+
+
+async def test_a_file_without_packets_is_complete() -> None:
+    assert await read_all(pcap_header()) == ([], None)
+
+
+async def test_tcpdump_reads_the_same_bytes_and_times(tmp_path: Path) -> None:
+    path = tmp_path / "nano.pcap"
+    path.write_bytes(pcap_bytes(records(FRAMES, step_ns=1_000_001), precision="nano"))
+    found = as_records((await read_all(path)).packets)
+    assert [packet[:2] for packet in found] == [packet[:2] for packet in tcpdump_records(path)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("precision", ["micro", "nano"])
+async def test_times_after_2038_and_up_to_2106_are_right(
+    order: ByteOrder, precision: Precision
+) -> None:
+    seconds = (0, 2**31 - 1, 2**31, 2_177_452_800, 4_291_747_200, 2**32 - 1)
+    times = [second * 1_000_000_000 + 999_999_000 for second in seconds]
+    content = pcap_bytes(at_times(*times), order=order, precision=precision)
+    packets = (await read_all(content)).packets
+    assert [packet.timestamp_ns for packet in packets] == times
+    assert packets[-1].datetime == dt.datetime(2106, 2, 7, 6, 28, 15, 999_999, tzinfo=dt.UTC)
+
+
+async def test_tshark_agrees_on_times_after_2038(tmp_path: Path) -> None:
+    path = tmp_path / "late.pcap"
+    path.write_bytes(pcap_bytes(at_times(2**31 * 10**9 + 5, (2**32 - 1) * 10**9), precision="nano"))
+    expected = [time.replace(".", "") for (time,) in tshark_fields(path, "frame.time_epoch")]
+    assert [str(packet.timestamp_ns) for packet in (await read_all(path)).packets] == expected
+
+
+async def test_a_fraction_of_more_than_a_second_is_counted_as_it_is() -> None:
+    # Written by broken clocks; nothing is lost, and nothing is refused.
+    content = pcap_header() + pcap_record(Record(0, b"x"))[:4]
+    content += (1_500_000).to_bytes(4, "little") + pcap_record(Record(0, b"x"))[8:]
+    [packet] = (await read_all(content)).packets
+    assert packet.timestamp_ns == 1_500_000_000
+
+
+@pytest.mark.parametrize("snaplen", [0, 64, 262144, 2**31 - 1, 2**31, 2**32 - 1])
+async def test_packets_beyond_the_snaplen_are_cut_as_libpcap_cuts_them(
+    snaplen: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "snaplen.pcap"
+    path.write_bytes(pcap_bytes(records([bytes(64), bytes(65), bytes(262144)]), snaplen=snaplen))
+    witness = libpcap_read(path)
+    async with await aiopcap.open_offline(path) as capture:
+        assert capture.snaplen == witness.snaplen
+        assert as_records([packet async for packet in capture]) == filled(witness.packets)
+
+
+async def test_odd_lengths_are_delivered_as_the_file_has_them() -> None:
+    odd = [
+        Record(0, b"", 0),
+        Record(0, b"", 60),
+        Record(0, b"0123456789", 5),  # captured more than there was
+        Record(0, b"01", 2**32 - 1),
+    ]
+    assert as_records((await read_all(pcap_bytes(odd))).packets) == odd
+
+
+@pytest.mark.parametrize(("linktype", "largest"), [(1, 2**18), (231, 2**24 + 1), (279, 2**23)])
+async def test_the_largest_packet_of_a_link_type_is_read(
+    linktype: int, largest: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.pcap"
+    whole = Record(0, bytes(largest), largest)
+    path.write_bytes(pcap_bytes([whole], linktype=linktype, snaplen=largest))
+    assert libpcap_read(path).packets == [whole]
+    assert as_records((await read_all(path)).packets) == [whole]
+
+
+@pytest.mark.parametrize("version", [(2, 0), (2, 2), (2, 3), (2, 4), (543, 0)])
+async def test_old_versions_have_their_lengths_the_other_way_round(
+    version: tuple[int, int], tmp_path: Path
+) -> None:
+    lengths = (4, 9) if version in {(2, 3), (2, 4)} else (9, 4)
+    path = tmp_path / "old.pcap"
+    head = b"".join(number.to_bytes(4, "little") for number in (1, 2, *lengths))
+    path.write_bytes(pcap_header(version=version) + (head + b"data") * 2)
+    async with await aiopcap.open_offline(path) as capture:
+        assert capture.version == version
+        found = as_records([packet async for packet in capture])
+    assert found == [Record(1_000_002_000, b"data", 9)] * 2
+    assert found == filled(libpcap_read(path).packets)
+
+
+@pytest.mark.parametrize(
+    ("number", "linktype"),
+    [
+        (1, LinkType.EN10MB),
+        (101, LinkType.RAW),
+        (113, LinkType.LINUX_SLL),
+        (276, LinkType.LINUX_SLL2),
+        (100, LinkType.ATM_RFC1483),
+        (102, LinkType.SLIP_BSDOS),
+        (147, LinkType(147)),
+        (65535, LinkType(65535)),
+        (0xF4000001, LinkType.EN10MB),  # an FCS of 8 bits' worth of flags in the upper bits
+    ],
+)
+async def test_link_types_are_translated_as_libpcap_does(
+    number: int, linktype: LinkType, tmp_path: Path
+) -> None:
+    path = tmp_path / "linktype.pcap"
+    path.write_bytes(pcap_bytes(records([b"data"]), linktype=number))
+    async with await aiopcap.open_offline(path) as capture:
+        assert capture.linktype == linktype == libpcap_read(path).linktype
+        [packet] = [packet async for packet in capture]
+        assert packet.linktype == linktype
+
+
+# --- not a savefile ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\3\4" + bytes(40), "unknown file format"),
+        (bytes(24), "unknown file format"),
+        (pcap_header(magic=0xA1B2C3D5), "unknown file format"),
+        (pcap_header(version=(1, 4)), "archaic pcap savefile format"),
+        (pcap_header(version=(2, 5)), "unsupported pcap savefile version 2.5"),
+        (pcap_header(version=(3, 0)), "unsupported pcap savefile version 3.0"),
+        (pcap_header(linktype=0x00010001), "reserved bits not zero"),
+        (ng.section(version=(0, 1)) + ng.interface(), "unsupported pcapng savefile version 0.1"),
+        (ng.section(version=(1, 1)) + ng.interface(), "unsupported pcapng savefile version 1.1"),
+        (ng.section(version=(2, 0)) + ng.interface(), "unsupported pcapng savefile version 2.0"),
+        (ng.section(), "no Interface Description Blocks"),
+        (ng.section() + ng.enhanced_packet(b"x", 0), "before any Interface Description Blocks"),
+    ],
+)
+async def test_what_is_no_savefile_is_refused_when_it_is_opened(content: bytes, words: str) -> None:
+    with pytest.raises(aiopcap.SavefileError, match=words) as caught:
+        await aiopcap.open_offline(content)
+    assert not isinstance(caught.value, EOFError)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 8, 23])
+@pytest.mark.parametrize("magic", [MAGIC_MICRO, MAGIC_NANO])
+async def test_a_cut_header_is_truncated(magic: int, length: int) -> None:
+    with pytest.raises(aiopcap.TruncatedSavefileError, match="truncated") as caught:
+        await aiopcap.open_offline(pcap_header(magic=magic)[:length])
+    assert isinstance(caught.value, EOFError)
+
+
+async def test_the_error_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "empty.pcap"
+    path.touch()
+    with pytest.raises(aiopcap.TruncatedSavefileError, match=r"empty\.pcap: truncated"):
+        await aiopcap.open_offline(path)
+
+
+# --- pcapng -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_pcapng_in_both_byte_orders(order: ByteOrder, tmp_path: Path) -> None:
+    path = tmp_path / "order.pcapng"
+    content = ng.section(order=order) + ng.interface(order=order)
+    for number, data in enumerate(FRAMES):
+        ticks = 1_700_000_000_000_000 + number
+        content += ng.enhanced_packet(data, ticks, order=order, wire_length=len(data) + number)
+    content += ng.simple_packet(b"simple", order=order, wire_length=6)
+    path.write_bytes(content)
+    async with await aiopcap.open_offline(path) as capture:
+        assert (capture.format, capture.version) == ("pcapng", (1, 0))
+        assert capture.byte_swapped == (order == "big")
+        found = as_records([packet async for packet in capture])
+    assert found == filled(libpcap_read(path).packets)
+    assert found[-1] == Record(0, b"simple", 6)
+
+
+async def test_sections_of_both_byte_orders_in_one_file() -> None:
+    content = b""
+    for order in (*ORDERS, *ORDERS):
+        content += ng.section(order=order) + ng.interface(order=order)
+        content += ng.enhanced_packet(order.encode(), 1, order=order)
+    packets = (await read_all(content)).packets
+    assert [packet.data for packet in packets] == [b"little", b"big"] * 2
+
+
+@pytest.mark.parametrize(
+    ("tsresol", "ticks", "time_ns"),
+    [
+        (None, 1_700_000_000_123_456, 1_700_000_000_123_456_000),
+        (0, 1_700_000_000, 1_700_000_000_000_000_000),
+        (3, 1_700_000_000_123, 1_700_000_000_123_000_000),
+        (9, 1_700_000_000_123_456_789, 1_700_000_000_123_456_789),
+        (12, 1_700_000_000_123_456_789, 1_700_000_000_123_456),
+        (0x80, 1_700_000_000, 1_700_000_000_000_000_000),
+        (0x80 | 10, 1_700_000_000 << 10 | 512, 1_700_000_000_500_000_000),
+        (0x80 | 32, 1_700_000_000 << 32 | 1 << 30, 1_700_000_000_250_000_000),
+    ],
+)
+async def test_time_resolutions(
+    tsresol: int | None, ticks: int, time_ns: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "resolution.pcapng"
+    path.write_bytes(ng.section() + ng.interface(tsresol=tsresol) + ng.enhanced_packet(b"x", ticks))
+    [packet] = (await read_all(path)).packets
+    assert packet.timestamp_ns == time_ns == libpcap_read(path).packets[0].timestamp_ns
+
+
+@pytest.mark.parametrize("tsresol", [20, 127, 0x80 | 64, 0xFF])
+async def test_a_resolution_without_meaning_is_refused(tsresol: int) -> None:
+    with pytest.raises(aiopcap.SavefileError, match="if_tsresol"):
+        await aiopcap.open_offline(ng.section() + ng.interface(tsresol=tsresol))
+
+
+@pytest.mark.parametrize("offset_s", [-1_000_000, -1, 1, 3600, 2**31])
+async def test_time_offsets_are_whole_seconds_of_either_sign(offset_s: int) -> None:
+    content = ng.section() + ng.interface(tsresol=9, tsoffset=offset_s)
+    content += ng.enhanced_packet(b"x", 1_700_000_000_123_456_789)
+    [packet] = (await read_all(content)).packets
+    assert packet.timestamp_ns == (1_700_000_000 + offset_s) * 10**9 + 123_456_789
+
+
+async def test_interfaces_may_differ_in_snaplen_and_resolution() -> None:
+    content = ng.section() + ng.interface(snaplen=64, name="lan0")
+    content += ng.interface(snaplen=1500, tsresol=9, name="wan0") + ng.interface(tsresol=3)
+    for number, ticks in ((1, 10**18), (0, 10**15), (2, 10**12)):
+        content += ng.enhanced_packet(b"x", ticks, interface_id=number)
+    content += ng.section() + ng.interface(name="other") + ng.enhanced_packet(b"x", 10**15)
+    packets = (await read_all(content)).packets
+    assert [packet.timestamp_ns for packet in packets] == [10**18] * 4
+    assert [packet.interface for packet in packets] == ["wan0", "lan0", "2", "other"]
+
+
+async def test_interfaces_of_different_link_types_end_the_reading() -> None:
+    content = ng.section() + ng.interface() + ng.enhanced_packet(b"before", 1)
+    content += ng.interface(linktype=101) + ng.enhanced_packet(b"after", 2)
+    packets, error = await read_all(content)
+    assert [packet.data for packet in packets] == [b"before"]
+    assert "has a type 101 different from the type of the first interface" in str(error)
+
+
+async def test_unknown_blocks_and_options_are_skipped() -> None:
+    comment = ng.option(1, b"a comment") + ng.option(0, b"")
+    content = ng.section() + ng.block(0x80000BAD, b"custom") + ng.interface(description="skipped")
+    content += ng.block(5, bytes(12)) + ng.enhanced_packet(b"abc", 1, options=comment)
+    content += ng.block(4, bytes(4)) + ng.block(0x7FFFFFFF, b"") + ng.enhanced_packet(b"d", 2)
+    assert [packet.data for packet in (await read_all(content)).packets] == [b"abc", b"d"]
+
+
+async def test_a_simple_packet_is_cut_at_the_snaplen(tmp_path: Path) -> None:
+    path = tmp_path / "simple.pcapng"
+    content = ng.section() + ng.interface(snaplen=6) + ng.simple_packet(b"012345", wire_length=90)
+    path.write_bytes(content)
+    assert as_records((await read_all(path)).packets) == [Record(0, b"012345", 90)]
+    assert libpcap_read(path).packets == [Record(0, b"012345", 90)]
+
+
+async def test_a_large_block_of_a_link_type_with_large_packets_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.pcapng"
+    large = bytes(17 * 1024 * 1024)
+    path.write_bytes(
+        ng.section() + ng.interface(linktype=231, snaplen=0) + ng.enhanced_packet(large, 0)
+    )
+    assert libpcap_read(path).packets == [Record(0, large, len(large))]
+    assert as_records((await read_all(path)).packets) == [Record(0, large, len(large))]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (ng.block(6, bytes(16)), "has a length of"),
+        (ng.enhanced_packet(b"x", 1, interface_id=1), "arrived on interface 1"),
+        (ng.enhanced_packet(b"x", 1, interface_id=2**32 - 1), "arrived on interface 4294967295"),
+        ((6).to_bytes(4, "little") + (8).to_bytes(4, "little") + bytes(12), "length of 8"),
+        ((6).to_bytes(4, "little") + (33).to_bytes(4, "little") + bytes(40), "multiple of 4"),
+        ((6).to_bytes(4, "little") + b"\xfc\xff\xff\xff" + bytes(40), "maximum"),
+        (ng.enhanced_packet(b"xyz", 1)[:-4] + bytes(4), "header and trailer don't match"),
+        (ng.section()[:8] + bytes(20), "byte order magic"),
+        (ng.block(1, bytes(4)), "too short"),
+        (ng.block(1, bytes(8) + b"\x09\0\xff\0"), "runs past its end"),
+    ],
+)
+async def test_damage_in_a_block_comes_after_the_packets_before(damage: bytes, words: str) -> None:
+    sound = ng.section() + ng.interface() + ng.enhanced_packet(b"sound", 1)
+    packets, error = await read_all(sound + damage + ng.enhanced_packet(b"never", 2))
+    assert [packet.data for packet in packets] == [b"sound"]
+    assert error is not None
+    assert words in str(error)
+    assert not isinstance(error, EOFError)
