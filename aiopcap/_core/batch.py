@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, final, overload
+from typing import Any, ClassVar, NamedTuple, final, overload
 
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
@@ -12,6 +12,29 @@ from aiopcap._native import Rows, ffi, lib
 NO_INTERFACE: int = lib.AIOPCAP_NO_INTERFACE
 
 
+class RawColumns(NamedTuple):
+    """The columns as bytes: of 8 bytes a packet the first, of 4 the others.
+
+    C is given these and never memoryviews: CPython before 3.12.7 crashes when it collects a
+    reference cycle with a memoryview that C holds a buffer of
+    (https://github.com/python/cpython/issues/77894).
+    """
+
+    timestamps_ns: bytes
+    offsets: bytes
+    captured_lengths: bytes
+    wire_lengths: bytes
+    interfaces: bytes | None
+
+
+class RawData(NamedTuple):
+    """A part of a buffer; for the buffer holds what was said of the columns."""
+
+    buffer: Any
+    start: int
+    size: int
+
+
 @final
 class PacketBatch(Sequence[Packet]):
     """A sequence of packets that share a buffer, as one native call read them.
@@ -19,84 +42,96 @@ class PacketBatch(Sequence[Packet]):
     Indexing and iterating make `Packet` objects; the columns give the same without one object per
     packet. All columns support the buffer protocol: `numpy.asarray(batch.timestamps_ns)` copies
     nothing. A batch owns its memory and stays valid for as long as something refers to it.
-
-    Attributes:
-        data: The buffer; packet i is `data[offsets[i] : offsets[i] + captured_lengths[i]]`. There
-            may be other bytes between packets.
-        timestamps_ns: int64, nanoseconds since 1970-01-01 00:00 UTC.
-        offsets: uint32, in bytes.
-        captured_lengths: uint32, in bytes.
-        wire_lengths: uint32, in bytes.
-        linktype: What every packet begins with.
     """
 
-    __slots__ = (
-        "_interface",
-        "_interfaces",
-        "captured_lengths",
-        "data",
-        "linktype",
-        "offsets",
-        "timestamps_ns",
-        "wire_lengths",
-    )
+    __slots__ = ("_columns", "_count", "_data", "_first", "_interface", "_linktype")
 
     def __init__(
         self,
-        data: memoryview,
+        data: RawData,
+        columns: RawColumns,
         linktype: LinkType,
-        timestamps_ns: memoryview,
-        offsets: memoryview,
-        captured_lengths: memoryview,
-        wire_lengths: memoryview,
+        interface: dict[int, str] | str | None,
         *,
-        interface: dict[int, str] | str | None = None,
-        interfaces: memoryview | None = None,
+        first: int,
+        count: int,
     ) -> None:
-        self.data: memoryview = data
-        self.timestamps_ns: memoryview = timestamps_ns
-        self.offsets: memoryview = offsets
-        self.captured_lengths: memoryview = captured_lengths
-        self.wire_lengths: memoryview = wire_lengths
-        self.linktype: LinkType = linktype
+        self._data = data
+        self._columns = columns
+        self._linktype = linktype
         self._interface = interface
-        self._interfaces = interfaces
+        self._first = first
+        self._count = count
+
+    # -- columns ---------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> memoryview:
+        """The buffer; packet i is `data[offsets[i] : offsets[i] + captured_lengths[i]]`.
+
+        There may be other bytes between packets.
+        """
+        buffer, start, size = self._data
+        return memoryview(buffer)[start : start + size].toreadonly()
+
+    @property
+    def timestamps_ns(self) -> memoryview:
+        """int64, nanoseconds since 1970-01-01 00:00 UTC."""
+        return self._column(self._columns.timestamps_ns, 8, "q")
+
+    @property
+    def offsets(self) -> memoryview:
+        """uint32, in bytes."""
+        return self._column(self._columns.offsets, 4, "I")
+
+    @property
+    def captured_lengths(self) -> memoryview:
+        """uint32, in bytes."""
+        return self._column(self._columns.captured_lengths, 4, "I")
+
+    @property
+    def wire_lengths(self) -> memoryview:
+        """uint32, in bytes."""
+        return self._column(self._columns.wire_lengths, 4, "I")
+
+    @property
+    def linktype(self) -> LinkType:
+        """What every packet begins with."""
+        return self._linktype
 
     @property
     def interfaces(self) -> Sequence[str | None]:
         """The device that each packet came from, where known."""
-        if self._interfaces is None or not isinstance(self._interface, dict):
-            return [None if isinstance(self._interface, dict) else self._interface] * len(self)
-        return [self._interface.get(number) for number in self._interfaces]
-
-    @property
-    def interface_names(self) -> dict[int, str] | str | None:
-        """The one device of all packets, or the names behind `interface_numbers`."""
-        return self._interface
-
-    @property
-    def interface_numbers(self) -> memoryview | None:
-        """uint32, the device of each packet as its source numbers it; None where there is one."""
-        return self._interfaces
+        numbers = self._columns.interfaces
+        if numbers is None or not isinstance(self._interface, dict):
+            return [None if isinstance(self._interface, dict) else self._interface] * self._count
+        return [self._interface.get(number) for number in self._column(numbers, 4, "I")]
 
     @property
     def nbytes(self) -> int:
         """How many captured bytes the packets have together."""
         return sum(self.captured_lengths)
 
+    def _column(self, raw: bytes, itemsize: int, code: str) -> memoryview:
+        part = memoryview(raw)[self._first * itemsize : (self._first + self._count) * itemsize]
+        return part.cast(code)  # type: ignore[call-overload, no-any-return]
+
+    # -- for the core ----------------------------------------------------------------------------
+
     def rows(self) -> "Rows[Packet]":
         """Return the native iterator over the packets."""
         return Rows(
             Packet,
-            len(self.timestamps_ns),
-            self.data,
-            self.timestamps_ns,
-            self.offsets,
-            self.captured_lengths,
-            self.wire_lengths,
-            self.linktype,
+            self._first,
+            self._count,
+            *self._data,
+            self._columns.timestamps_ns,
+            self._columns.offsets,
+            self._columns.captured_lengths,
+            self._columns.wire_lengths,
+            self._columns.interfaces,
+            self._linktype,
             self._interface,
-            self._interfaces,
         )
 
     def native(self) -> Any:
@@ -104,25 +139,37 @@ class PacketBatch(Sequence[Packet]):
 
         C only reads it, whatever the types of the pointers say.
         """
+        numbers = self._columns.interfaces
         keep = [
-            ffi.from_buffer(kind, column)
-            for kind, column in (
-                ("int64_t[]", self.timestamps_ns),
-                ("uint32_t[]", self.offsets),
-                ("uint32_t[]", self.captured_lengths),
-                ("uint32_t[]", self.wire_lengths),
-                ("uint8_t[]", self.data),
-            )
+            ffi.from_buffer("int64_t[]", self._columns.timestamps_ns),
+            ffi.from_buffer("uint32_t[]", self._columns.offsets),
+            ffi.from_buffer("uint32_t[]", self._columns.captured_lengths),
+            ffi.from_buffer("uint32_t[]", self._columns.wire_lengths),
+            ffi.NULL if numbers is None else ffi.from_buffer("uint32_t[]", numbers),
+            ffi.from_buffer("uint8_t[]", self._data.buffer),
         ]
         batch = ffi.new("aiopcap_batch *")
-        batch.timestamps_ns, batch.offsets, batch.captured_lengths, batch.wire_lengths = keep[:4]
-        batch.data = keep[4]
-        batch.used = batch.size = len(self.data)
-        batch.count = batch.capacity = len(self)
+        batch.timestamps_ns = keep[0] + self._first
+        batch.offsets = keep[1] + self._first
+        batch.captured_lengths = keep[2] + self._first
+        batch.wire_lengths = keep[3] + self._first
+        batch.interfaces = ffi.NULL if numbers is None else keep[4] + self._first
+        batch.data = keep[5] + self._data.start
+        batch.used = batch.size = self._data.size
+        batch.count = batch.capacity = self._count
         return batch, keep
 
+    def with_columns(self, columns: RawColumns, count: int) -> "PacketBatch":
+        """Return a batch of other rows over the same data."""
+        kept = columns
+        if self._columns.interfaces is None:
+            kept = columns._replace(interfaces=None)
+        return PacketBatch(self._data, kept, self._linktype, self._interface, first=0, count=count)
+
+    # -- a sequence ------------------------------------------------------------------------------
+
     def __len__(self) -> int:
-        return len(self.timestamps_ns)
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> Packet: ...
@@ -132,27 +179,27 @@ class PacketBatch(Sequence[Packet]):
         if isinstance(index, slice):
             return self._slice(index)
         position = operator.index(index)
-        if not -len(self) <= position < len(self):
-            raise IndexError(f"packet {position} of a batch of {len(self)}")
-        return self.rows().packet(position % len(self))
+        if not -self._count <= position < self._count:
+            raise IndexError(f"packet {position} of a batch of {self._count}")
+        return self.rows().packet(position % self._count)
 
     def _slice(self, index: slice) -> "PacketBatch":
-        def part(column: memoryview) -> memoryview:
-            taken = column[index]
-            if taken.c_contiguous:
-                return taken
-            return memoryview(taken.tobytes()).cast(taken.format)  # type: ignore[call-overload, no-any-return]
-
-        return PacketBatch(
-            self.data,
-            self.linktype,
-            part(self.timestamps_ns),
-            part(self.offsets),
-            part(self.captured_lengths),
-            part(self.wire_lengths),
-            interface=self._interface,
-            interfaces=None if self._interfaces is None else part(self._interfaces),
+        start, stop, step = index.indices(self._count)
+        if step == 1:
+            return PacketBatch(
+                self._data,
+                self._columns,
+                self._linktype,
+                self._interface,
+                first=self._first + start,
+                count=max(0, stop - start),
+            )
+        rows = range(self._count)[index]
+        raw = (
+            None if column is None else self._column(column, size, code)[index].tobytes()
+            for column, size, code in zip(self._columns, (8, 4, 4, 4, 4), "qIIII", strict=True)
         )
+        return self.with_columns(RawColumns(*raw), len(rows))  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Packet]:
         return self.rows()
@@ -165,39 +212,13 @@ class PacketBatch(Sequence[Packet]):
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[object, ...]:
-        columns = (
-            self.timestamps_ns,
-            self.offsets,
-            self.captured_lengths,
-            self.wire_lengths,
-        )
-        raw = [column.tobytes() for column in columns]
-        numbers = None if self._interfaces is None else self._interfaces.tobytes()
-        return (_restore, (self.data.tobytes(), self.linktype, raw, self._interface, numbers))
+        data = self.data.tobytes()
+        state = (RawData(data, 0, len(data)), self._columns, self._linktype, self._interface)
+        return (_restore, (state, self._first, self._count))
 
     def __repr__(self) -> str:
         return f"<PacketBatch of {len(self)} packets, {self.linktype.name}>"
 
 
-def _column(raw: bytes, code: str) -> memoryview:
-    return memoryview(raw).cast(code)  # type: ignore[call-overload, no-any-return]
-
-
-def _restore(
-    data: bytes,
-    linktype: LinkType,
-    raw: list[bytes],
-    interface: dict[int, str] | str | None,
-    numbers: bytes | None,
-) -> PacketBatch:
-    timestamps_ns, offsets, captured_lengths, wire_lengths = raw
-    return PacketBatch(
-        memoryview(data),
-        linktype,
-        _column(timestamps_ns, "q"),
-        _column(offsets, "I"),
-        _column(captured_lengths, "I"),
-        _column(wire_lengths, "I"),
-        interface=interface,
-        interfaces=None if numbers is None else _column(numbers, "I"),
-    )
+def _restore(state: tuple[Any, Any, Any, Any], first: int, count: int) -> PacketBatch:
+    return PacketBatch(*state, first=first, count=count)

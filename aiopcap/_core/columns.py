@@ -2,19 +2,14 @@
 
 from typing import Any
 
-from aiopcap._core.batch import PacketBatch
+from aiopcap._core.batch import PacketBatch, RawColumns, RawData
 from aiopcap._core.linktype import LinkType
 from aiopcap._native import ffi
 
 # Readers overwrite what they use: clearing it first would cost as much as reading.
 new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
-_COLUMNS = (
-    ("timestamps_ns", "int64_t[]", 8, "q"),
-    ("offsets", "uint32_t[]", 4, "I"),
-    ("captured_lengths", "uint32_t[]", 4, "I"),
-    ("wire_lengths", "uint32_t[]", 4, "I"),
-)
+_ITEM_BYTES = RawColumns(8, 4, 4, 4, 4)  # type: ignore[arg-type]
 
 
 class Columns:
@@ -28,32 +23,37 @@ class Columns:
         self.native = ffi.new("aiopcap_batch *")
         self.native.capacity = capacity
         self._arrays: dict[str, Any] = {}
-        for name, kind, _, _ in _COLUMNS:
-            self._arrays[name] = new_uncleared(kind, capacity)
+        for name, size in _ITEM_BYTES._asdict().items():
+            self._arrays[name] = new_uncleared(
+                f"{'' if size == 8 else 'u'}int{size * 8}_t[]", capacity
+            )
             setattr(self.native, name, self._arrays[name])
-        self._arrays["interfaces"] = new_uncleared("uint32_t[]", capacity)
-        self.native.interfaces = self._arrays["interfaces"]
 
-    def _copy(self, name: str, itemsize: int, code: str) -> memoryview:
-        raw: bytes = ffi.buffer(self._arrays[name], self.native.count * itemsize)[:]
-        return memoryview(raw).cast(code)  # type: ignore[call-overload, no-any-return]
+    def interface_numbers(self) -> set[int]:
+        """Return the rows' interface numbers."""
+        return set(ffi.unpack(self._arrays["interfaces"], self.native.count))
 
-    def interface_numbers(self) -> memoryview:
-        """Return a copy of the rows' interface numbers."""
-        return self._copy("interfaces", 4, "I")
+    def raw(self) -> RawColumns:
+        """Return a copy of the rows."""
+        count = self.native.count
+        return RawColumns(
+            *(
+                ffi.buffer(self._arrays[name], count * size)[:]
+                for name, size in _ITEM_BYTES._asdict().items()
+            )
+        )
 
     def batch(
-        self,
-        data: memoryview,
-        linktype: LinkType,
-        interface: dict[int, str] | str | None,
-        interfaces: memoryview | None,
+        self, data: RawData, linktype: LinkType, interface: dict[int, str] | str | None
     ) -> PacketBatch:
-        """Return the rows as a batch over data; the columns are copied, the data is not."""
-        return PacketBatch(
-            data,
-            linktype,
-            *(self._copy(name, itemsize, code) for name, _, itemsize, code in _COLUMNS),
-            interface=interface,
-            interfaces=interfaces,
-        )
+        """Return the rows as a batch over data; the columns are copied, the data is not.
+
+        Args:
+            data: What the rows' offsets count from.
+            linktype: What the packets begin with.
+            interface: The device of all packets, or the names behind the rows' numbers.
+        """
+        raw = self.raw()
+        if not isinstance(interface, dict):
+            raw = raw._replace(interfaces=None)
+        return PacketBatch(data, raw, linktype, interface, first=0, count=self.native.count)

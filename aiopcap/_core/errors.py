@@ -79,7 +79,7 @@ class TruncatedSavefileError(SavefileError, EOFError):
     """A savefile ends inside a header or a record; all complete records came before."""
 
 
-class SavefileWriteError(SavefileError, OSError):
+class SavefileWriteError(PcapError, OSError):
     """A savefile could not be written: the disk is full, the pipe is closed.
 
     Attributes:

@@ -94,32 +94,23 @@ class Filter:
             wire_length = data.wire_length
         if wire_length is not None and not 0 <= wire_length < 2**32:
             raise ValueError(f"wire_length must be within 0…2³²−1 bytes, not {wire_length}")
-        captured = ffi.from_buffer("unsigned char[]", data)
-        length = len(captured) if wire_length is None else wire_length
-        return bool(lib.bpf_filter(self.program.bf_insns, captured, length, len(captured)))
+        with ffi.from_buffer("unsigned char[]", data) as captured:
+            length = len(captured) if wire_length is None else wire_length
+            return bool(lib.bpf_filter(self.program.bf_insns, captured, length, len(captured)))
 
     def select(self, batch: PacketBatch) -> PacketBatch:
         """Return a batch, over the same data, of the packets that pass."""
         columns = Columns(len(batch))
+        native = columns.native
         source, keep = batch.native()
-        row_bytes = len(batch)
-        ffi.memmove(columns.native.timestamps_ns, source.timestamps_ns, 8 * row_bytes)
-        for name in ("offsets", "captured_lengths", "wire_lengths"):
-            ffi.memmove(getattr(columns.native, name), getattr(source, name), 4 * row_bytes)
-        numbers = batch.interface_numbers
-        if numbers is not None:
-            ffi.memmove(columns.native.interfaces, numbers, 4 * row_bytes)
-        columns.native.count = source.count
-        columns.native.data = source.data
-        columns.native.used = source.used
-        lib.aiopcap_filter_rows(self.program, columns.native)
+        ffi.memmove(native.timestamps_ns, source.timestamps_ns, 8 * len(batch))
+        for name in ("offsets", "captured_lengths", "wire_lengths", "interfaces"):
+            if getattr(source, name):
+                ffi.memmove(getattr(native, name), getattr(source, name), 4 * len(batch))
+        native.count, native.data, native.used = source.count, source.data, source.used
+        kept = lib.aiopcap_filter_rows(self.program, native)
         del keep
-        return columns.batch(
-            batch.data,
-            batch.linktype,
-            batch.interface_names,
-            None if numbers is None else columns.interface_numbers(),
-        )
+        return batch.with_columns(columns.raw(), kept)
 
     def __str__(self) -> str:
         return self.expression

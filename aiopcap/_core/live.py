@@ -6,7 +6,7 @@ import time
 from bisect import bisect_left
 from typing import Any
 
-from aiopcap._core.batch import PacketBatch
+from aiopcap._core.batch import PacketBatch, RawData
 from aiopcap._core.columns import Columns, new_uncleared
 from aiopcap._core.constants import Direction
 from aiopcap._core.devices import device_name
@@ -198,22 +198,21 @@ class LiveSource:
 
     def _batch(self) -> PacketBatch:
         columns = self._columns.native
-        used = ffi.buffer(self._spare, columns.used)
+        data = ffi.buffer(self._spare, columns.used)
         if columns.used * 2 >= columns.size:
-            data = memoryview(used).toreadonly()
             self._spare = None
         else:
             # Mostly empty: a copy, so that who keeps one packet's batch does not keep 768 KiB.
-            data = memoryview(used[:])
+            data = data[:]
         self._delivered += columns.count
         if self._delivered - self._polled > 2**30:
             self.statistics()
-        if self.linktype is not LinkType.LINUX_SLL2:
-            return self._columns.batch(data, self.linktype, self.device, None)
-        numbers = self._columns.interface_numbers()
-        for number in set(numbers).difference(self._interfaces):
-            self._interfaces[number] = _interface_name(number)
-        return self._columns.batch(data, self.linktype, self._interfaces, numbers)
+        interface: dict[int, str] | str = self.device
+        if self.linktype is LinkType.LINUX_SLL2:
+            interface = self._interfaces
+            for number in self._columns.interface_numbers().difference(interface):
+                interface[number] = _interface_name(number)
+        return self._columns.batch(RawData(data, 0, len(data)), self.linktype, interface)
 
     # -- the rest --------------------------------------------------------------------------------
 

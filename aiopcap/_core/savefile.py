@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from aiopcap._core.batch import PacketBatch
+from aiopcap._core.batch import PacketBatch, RawData
 from aiopcap._core.bytesource import ByteSource, Waiting
 from aiopcap._core.columns import Columns, new_uncleared
 from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, text
@@ -160,7 +160,8 @@ class SavefileSource:
 
     def _take_buffer(self, size: int) -> None:
         self._buffer: Any = new_uncleared("uint8_t[]", max(size, 1))
-        self._view = memoryview(ffi.buffer(self._buffer, size))
+        self._bytes = ffi.buffer(self._buffer, size)
+        self._view = memoryview(self._bytes)
         self._start = self._end = 0
 
     def _scan(self, max_packets: int) -> int:
@@ -206,13 +207,13 @@ class SavefileSource:
 
     def _batch(self, start: int) -> PacketBatch:
         parser = self._parser
-        data = self._view[start : self._start].toreadonly()
-        if parser.interface_count == 0:
-            return self._columns.batch(data, self.linktype, None, None)
-        for number in range(len(self._interfaces), parser.interface_count):
-            self._interfaces[number] = text(parser.interfaces[number].name)
-        numbers = self._columns.interface_numbers()
-        return self._columns.batch(data, self.linktype, self._interfaces, numbers)
+        data = RawData(self._bytes, start, self._start - start)
+        interfaces: dict[int, str] | None = None
+        if parser.interface_count:
+            interfaces = self._interfaces
+            for number in range(len(interfaces), parser.interface_count):
+                interfaces[number] = text(parser.interfaces[number].name)
+        return self._columns.batch(data, self.linktype, interfaces)
 
     def _raise_failure(self) -> None:
         parser = self._parser

@@ -33,15 +33,18 @@ class Rows(Generic[_P]):
     def __new__(
         cls,
         packet_type: type[_P],
+        first: int,
         count: int,
         data: Buffer,
+        data_start: int,
+        data_size: int,
         timestamps_ns: Buffer,
         offsets: Buffer,
         captured_lengths: Buffer,
         wire_lengths: Buffer,
+        interfaces: Buffer | None,
         linktype: Any,
         interface: dict[int, str] | str | None,
-        interfaces: Buffer | None,
     ) -> Self: ...
     @property
     def position(self) -> int: ...

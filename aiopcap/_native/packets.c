@@ -139,7 +139,8 @@ typedef struct {
     PyObject *linktype;
     PyObject *interface;        /* of every packet; or a dict by number, for a column of them */
     Py_buffer buffers[BUFFERS];
-    Py_ssize_t position, count;
+    Py_ssize_t data_start, data_size;
+    Py_ssize_t first, position, count;
     int64_t deadline_ns;
 } rows_object;
 
@@ -171,14 +172,16 @@ static PyObject *row_interface(rows_object *rows, Py_ssize_t row)
     return Py_NewRef(name == NULL ? Py_None : name);
 }
 
-static PyObject *row_packet(rows_object *rows, Py_ssize_t row)
+static PyObject *row_packet(rows_object *rows, Py_ssize_t position)
 {
-    const Py_buffer *data = &rows->buffers[DATA];
+    const char *data = (const char *)rows->buffers[DATA].buf + rows->data_start;
+    Py_ssize_t row = rows->first + position;
     uint32_t offset = ((const uint32_t *)rows->buffers[OFFSETS].buf)[row];
     uint32_t captured = ((const uint32_t *)rows->buffers[CAPTURED].buf)[row];
     packet_object *packet;
 
-    if ((Py_ssize_t)offset > data->len || (Py_ssize_t)captured > data->len - (Py_ssize_t)offset) {
+    if ((Py_ssize_t)offset > rows->data_size
+        || (Py_ssize_t)captured > rows->data_size - (Py_ssize_t)offset) {
         PyErr_SetString(PyExc_ValueError, "a packet's bytes are outside the batch's data");
         return NULL;
     }
@@ -188,7 +191,7 @@ static PyObject *row_packet(rows_object *rows, Py_ssize_t row)
     packet->timestamp_ns = ((const int64_t *)rows->buffers[TIMESTAMPS].buf)[row];
     packet->wire_length = ((const uint32_t *)rows->buffers[WIRE].buf)[row];
     packet->linktype = Py_NewRef(rows->linktype);
-    packet->data = PyBytes_FromStringAndSize((const char *)data->buf + offset, captured);
+    packet->data = PyBytes_FromStringAndSize(data + offset, captured);
     packet->interface = row_interface(rows, row);
     if (packet->data == NULL || packet->interface == NULL) {
         Py_DECREF((PyObject *)packet);
@@ -211,37 +214,59 @@ static PyObject *rows_next(PyObject *self)
     return packet;
 }
 
-static int take_buffer(rows_object *rows, int which, PyObject *from, Py_ssize_t itemsize)
+/* The buffers must be of objects that the garbage collector does not clear: bytes, cffi's. */
+static int take_buffer(rows_object *rows, int which, PyObject *from, Py_ssize_t needed,
+                       size_t alignment)
 {
     Py_buffer *buffer = &rows->buffers[which];
 
-    if (from == Py_None)
-        return 0;
     if (PyObject_GetBuffer(from, buffer, PyBUF_SIMPLE) < 0)
         return -1;
-    if (which != DATA
-        && (buffer->len != rows->count * itemsize || (uintptr_t)buffer->buf % (size_t)itemsize)) {
-        PyErr_SetString(PyExc_ValueError, "the columns of a batch differ in length");
+    if (buffer->len < needed || (uintptr_t)buffer->buf % alignment != 0) {
+        PyErr_SetString(PyExc_ValueError, "a buffer of a batch is too short");
         return -1;
+    }
+    return 0;
+}
+
+static int take_buffers(rows_object *rows, PyObject **from)
+{
+    static const Py_ssize_t ITEM[BUFFERS] = {1, 8, 4, 4, 4, 4};
+    int which;
+
+    if (rows->first < 0 || rows->count < 0 || rows->first > PY_SSIZE_T_MAX / 8 - rows->count
+        || rows->data_start < 0 || rows->data_size < 0
+        || rows->data_start > PY_SSIZE_T_MAX - rows->data_size) {
+        PyErr_SetString(PyExc_ValueError, "a batch cannot have such rows");
+        return -1;
+    }
+    if (take_buffer(rows, DATA, from[DATA], rows->data_start + rows->data_size, 1) < 0)
+        return -1;
+    for (which = TIMESTAMPS; which < BUFFERS; which++) {
+        if (which == INTERFACES && from[which] == Py_None)
+            continue;
+        if (take_buffer(rows, which, from[which], (rows->first + rows->count) * ITEM[which],
+                        (size_t)ITEM[which]) < 0)
+            return -1;
     }
     return 0;
 }
 
 static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"packet_type", "count", "data", "timestamps_ns", "offsets",
-                            "captured_lengths", "wire_lengths", "linktype", "interface",
-                            "interfaces", NULL};
-    PyObject *packet_type, *columns[BUFFERS], *linktype, *interface;
-    Py_ssize_t count;
+    static char *names[] = {"packet_type", "first", "count", "data", "data_start", "data_size",
+                            "timestamps_ns", "offsets", "captured_lengths", "wire_lengths",
+                            "interfaces", "linktype", "interface", NULL};
+    PyObject *packet_type, *from[BUFFERS], *linktype, *interface;
+    Py_ssize_t first, count, data_start, data_size;
     rows_object *rows;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OnOOOOOOOO:Rows", names, &packet_type, &count,
-                                     &columns[DATA], &columns[TIMESTAMPS], &columns[OFFSETS],
-                                     &columns[CAPTURED], &columns[WIRE], &linktype, &interface,
-                                     &columns[INTERFACES]))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OnnOnnOOOOOOO:Rows", names, &packet_type,
+                                     &first, &count, &from[DATA], &data_start, &data_size,
+                                     &from[TIMESTAMPS], &from[OFFSETS], &from[CAPTURED],
+                                     &from[WIRE], &from[INTERFACES], &linktype, &interface))
         return NULL;
-    if (columns[INTERFACES] != Py_None && !PyDict_Check(interface)) {
+    if (from[INTERFACES] != Py_None && !PyDict_Check(interface)) {
         PyErr_SetString(PyExc_TypeError, "a column of interfaces needs a dict of their names");
         return NULL;
     }
@@ -251,13 +276,11 @@ static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     rows->packet_type = (PyTypeObject *)Py_NewRef(packet_type);
     rows->linktype = Py_NewRef(linktype);
     rows->interface = Py_NewRef(interface);
+    rows->first = first;
     rows->count = count;
-    if (take_buffer(rows, DATA, columns[DATA], 1) < 0
-        || take_buffer(rows, TIMESTAMPS, columns[TIMESTAMPS], 8) < 0
-        || take_buffer(rows, OFFSETS, columns[OFFSETS], 4) < 0
-        || take_buffer(rows, CAPTURED, columns[CAPTURED], 4) < 0
-        || take_buffer(rows, WIRE, columns[WIRE], 4) < 0
-        || take_buffer(rows, INTERFACES, columns[INTERFACES], 4) < 0) {
+    rows->data_start = data_start;
+    rows->data_size = data_size;
+    if (take_buffers(rows, from) < 0) {
         Py_DECREF((PyObject *)rows);
         return NULL;
     }

@@ -198,10 +198,8 @@ async def _capture(job: Job, live: LiveCapture, ending: Ending) -> None:
             sink = SavefileSink(dumper, flush=job.savefile == "-")
             counters = stack.enter_context(LiveCounters(shown=not job.quiet))
             beside = partial(_accompany, live, sink, dumper, counters)
-        job.note(
-            f"capturing on {job.device}, {live.linktype.name}, up to {live.snaplen} bytes of a "
-            "packet; Ctrl-C ends it"
-        )
+        shape = f"{live.linktype.name}, up to {live.snaplen} bytes each"
+        job.note(f"capturing on {job.device} ({shape}); Ctrl-C ends it")
         ending.after(job.duration)
         try:
             await pump(live, sink, job.count, beside=beside)
