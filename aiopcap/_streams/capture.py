@@ -296,11 +296,14 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
             try:
                 self._wake_readers()
             finally:
-                # The kernel takes some 20 ms to take a ring down. Until then the descriptor's
-                # number is not given to anybody else, so those who were woken meet nobody there.
                 with anyio.CancelScope(shield=True):
-                    await run_surely(self._source.close)
+                    await self._release()
         await anyio.lowlevel.checkpoint()
+
+    async def _release(self) -> None:
+        # The kernel takes some 20 ms to take a ring down. Until then the descriptor's number is
+        # not given to anybody else, so those who were woken meet nobody there.
+        await run_surely(self._source.close)
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True):

@@ -139,6 +139,12 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
     def _wake_readers(self) -> None:
         self._fetching.close()
 
+    async def _release(self) -> None:
+        if self._file.waiting is Waiting.NEVER:
+            self._file.close()
+        else:
+            await super()._release()
+
 
 async def open_offline(source: Readable, *, filter: str | Filter | None = None) -> OfflineCapture:
     """Open a savefile, pcap or pcapng, for reading.
@@ -158,7 +164,11 @@ async def open_offline(source: Readable, *, filter: str | Filter | None = None) 
         TruncatedSavefileError: If it ends inside its header, or is empty.
         FilterError: If the filter does not compile.
     """
-    core = await open_in_thread(lambda: SavefileSource(open_bytes(source)))
+    # No thread for what never blocks: trio's autojump clock does not wait for threads.
+    if isinstance(source, bytes | bytearray | memoryview):
+        core = SavefileSource(open_bytes(source))
+    else:
+        core = await open_in_thread(lambda: SavefileSource(open_bytes(source)))
     try:
         fetching = _Fetching(core)
         await fetching.prepare()
