@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ __all__ = [
     "BACKENDS",
     "PATIENCE",
     "arrived",
+    "call",
     "flood",
     "link",
     "numbers",
@@ -80,6 +81,12 @@ async def take(capture: aiopcap.LiveCapture, count: int) -> list[aiopcap.Packet]
             if len(packets) == count:
                 break
     return packets
+
+
+async def call(use: Callable[[aiopcap.LiveCapture], Any], capture: aiopcap.LiveCapture) -> Any:
+    """Use a capture by a method of either colour."""
+    result = use(capture)
+    return await result if isinstance(result, Awaitable) else result
 
 
 def numbers(packets: list[aiopcap.Packet]) -> list[int]:
