@@ -49,16 +49,25 @@ def filled(records: Iterable[Record]) -> list[Record]:
     ]
 
 
-async def read_all(source: Any, **options: Any) -> Outcome:
-    """Read a savefile to its end, with `async for`."""
+async def rest_of(capture: aiopcap.OfflineCapture) -> Outcome:
+    """Read what a capture has left, with `async for`."""
     packets: list[aiopcap.Packet] = []
     try:
-        async with await aiopcap.open_offline(source, **options) as capture:
-            async for packet in capture:
-                packets.append(packet)  # noqa: PERF401 - those before an error count
+        async for packet in capture:
+            packets.append(packet)  # noqa: PERF401 - those before an error count
     except aiopcap.SavefileError as error:
         return Outcome(packets, error)
     return Outcome(packets, None)
+
+
+async def read_all(source: Any, **options: Any) -> Outcome:
+    """Read a savefile to its end."""
+    try:
+        capture = await aiopcap.open_offline(source, **options)
+    except aiopcap.SavefileError as error:
+        return Outcome([], error)
+    async with capture:
+        return await rest_of(capture)
 
 
 async def checkpoints(count: int) -> None:
