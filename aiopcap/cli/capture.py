@@ -198,7 +198,7 @@ async def _capture(job: Job, live: LiveCapture, ending: Ending) -> None:
             sink = SavefileSink(dumper, flush=job.savefile == "-")
             counters = stack.enter_context(LiveCounters(shown=not job.quiet))
             beside = partial(_accompany, live, sink, dumper, counters)
-        shape = f"{live.linktype.name}, up to {live.snaplen} bytes each"
+        shape = f"{live.linktype.name}, snaplen {live.snaplen}"
         job.note(f"capturing on {job.device} ({shape}); Ctrl-C ends it")
         ending.after(job.duration)
         try:

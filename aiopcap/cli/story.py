@@ -2,10 +2,12 @@
 
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from aiopcap import CaptureStatistics, Packet
 from aiopcap.cli.lines import LineFormat
@@ -26,12 +28,19 @@ class Story:
         self._console.print()
 
     def step(self, label: str, text: str, *, style: str = "green") -> None:
-        """Say what is done."""
-        grid = Table.grid(padding=(0, 1, 0, 0))
-        grid.add_column(width=LABEL_WIDTH, style=style)
-        grid.add_column(overflow="fold")
-        grid.add_row(label, text)
-        self._console.print(grid)
+        """Say what is done; words that are too long for the line, such as paths, stay whole."""
+        indent = " " * (LABEL_WIDTH + 1)
+        wrapped = textwrap.fill(
+            text,
+            self._console.width,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        line = Text(f"{label:{LABEL_WIDTH}} ", style=style)
+        line.append(wrapped[len(indent) :], style="default")
+        self._console.print(line, soft_wrap=True)
 
     def obstacle(self, error: Exception) -> None:
         """Say why the loopback device cannot be captured from, and what would help."""
@@ -40,7 +49,7 @@ class Story:
             words, command = str(error), ""
         self.step("capture", f"{words}:" if command else words, style="yellow")
         if command:
-            self._print_in_one_piece(f"  {command}")
+            self._console.print(f"  {command}", soft_wrap=True)
         self._console.print()
         self._console.print("So here is the same on a file instead of a device.")
 
@@ -65,11 +74,10 @@ class Story:
         """Say what the counters are, and where the file is."""
         self.step("statistics", _statistics(statistics), style="bold")
         self.step("file", f"{path}, {path.stat().st_size} bytes", style="bold")
-        self._print_in_one_piece(f"{'look again':{LABEL_WIDTH}} {_program()} read {path}")
-
-    def _print_in_one_piece(self, command: str) -> None:
-        """Print what is there to be copied; on a narrow terminal it may be cut anywhere."""
-        self._console.print(command, soft_wrap=True)
+        # In one piece, to be copied.
+        self._console.print(
+            f"{'look again':{LABEL_WIDTH}} {_program()} read {path}", soft_wrap=True
+        )
 
 
 def _statistics(statistics: CaptureStatistics | None) -> str:
