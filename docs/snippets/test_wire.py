@@ -1,0 +1,35 @@
+"""Tests of a program that announces itself by UDP, in two styles."""
+
+import anyio
+import pytest
+import trio
+
+import aiopcap
+
+
+async def announce() -> None:
+    """What is tested: it sends one datagram to port 4711."""
+    async with await anyio.create_udp_socket(local_host="127.0.0.1") as udp:
+        await udp.sendto(b"I am here", "127.0.0.1", 4711)
+
+
+@pytest.mark.trio
+async def test_announces_itself() -> None:
+    async with await aiopcap.open_live("lo", filter="udp dst port 4711") as capture:
+        await announce()
+        with trio.fail_after(5):
+            packet = await capture.receive()
+    assert packet.data.endswith(b"I am here")
+
+
+@pytest.mark.anyio
+async def test_announces_itself_once() -> None:
+    async with await aiopcap.open_live("lo", filter="udp dst port 4711") as capture:
+        await announce()
+        with anyio.fail_after(5):
+            await capture.receive()
+        await capture.set_filter("udp dst port 4711 or udp port 9")
+        async with await anyio.create_udp_socket(local_host="127.0.0.1") as udp:
+            await udp.sendto(b"end", "127.0.0.1", 9)
+        with anyio.fail_after(5):
+            assert (await capture.receive()).data.endswith(b"end")

@@ -1,0 +1,160 @@
+"""The programs shown in the documentation run, and do what the text says.
+
+Blocks that need no privilege are run by Sphinx's doctest builder, in `scripts/check`; here are
+those that need a device.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.support.frames import frame, udp_frame
+from tests.support.namespaces import Namespace
+from tests.support.veth import Veth
+
+SNIPPETS = Path(__file__).parent.parent / "docs" / "snippets"
+TIMEOUT = 30  # seconds that a program may take
+
+pytestmark = pytest.mark.net
+
+# Runs a program's `main` on a backend, as its last line does on the default one.
+ON_BACKEND = """
+import importlib, sys, anyio
+module, backend, *arguments = sys.argv[1:]
+arguments = [float(text) if text[0].isdigit() else text for text in arguments]
+anyio.run(importlib.import_module(module).main, *arguments, backend=backend)
+"""
+
+
+@pytest.fixture
+def quiet_host() -> Iterator[Namespace]:
+    """A host with a loopback device and nothing else, where nobody talks."""
+    with Namespace() as host:
+        host.run(subprocess.run, ["ip", "link", "set", "lo", "up"], check=True)
+        yield host
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The event loops that programs are run on."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def popen(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a program in an empty folder; what still runs at the end of the test is killed."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*argv: str, host: Namespace | None = None) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "error", *argv]
+        process = subprocess.Popen(
+            command if host is None else host.command(*command),
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(SNIPPETS), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    """Wait for the end of a program that succeeds, and return what it printed."""
+    printed, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def wait_for_line(stream: IO[str] | None, text: str) -> str:
+    """Read lines until one contains the text."""
+    assert stream is not None
+    seen = []
+    for line in stream:
+        seen.append(line)
+        if text in line:
+            return line
+    raise AssertionError(f"no {text!r} in {seen}")
+
+
+def test_tutorial(
+    popen: Callable[..., subprocess.Popen[str]],
+    quiet_host: Namespace,
+    backend: str,
+    tmp_path: Path,
+) -> None:
+    captured = output(popen("-c", ON_BACKEND, "tutorial_capture", backend, host=quiet_host))
+    assert [line.split()[-2:] for line in captured.splitlines()] == [
+        ["b'hello", f"{number}'"] for number in range(3)
+    ]
+    dumped = output(popen("-c", ON_BACKEND, "tutorial_dump", backend, host=quiet_host))
+    assert dumped == "CaptureStatistics(received=6, dropped=0, if_dropped=0)\n"
+    assert (tmp_path / "first.pcap").stat().st_size == 24 + 3 * (16 + 49)
+    read = output(popen("-c", ON_BACKEND, "tutorial_read", backend)).splitlines()
+    assert read[0] == "pcap EN10MB 9"
+    assert len(read) == 4
+    assert re.fullmatch(r"\+\d+ ns <Packet [-\d]+T[:\d]+\.\d{9}Z 49 bytes>", read[3])
+
+
+def test_several_devices(
+    popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str
+) -> None:
+    process = popen("-c", ON_BACKEND, "several_devices", backend, "lo", veth.near)
+    wait_for_line(process.stdout, f"capturing on {veth.near}")
+    veth.send(frame(b"here"))
+    wait_for_line(process.stdout, f"{veth.near}: 1 packets, 60 bytes")
+
+
+def test_fanout(popen: Callable[..., subprocess.Popen[str]], quiet_host: Namespace) -> None:
+    process = popen(str(SNIPPETS / "fanout.py"), "lo", "1", host=quiet_host)
+    lines = output(process).splitlines()
+    assert len(lines) == (os.cpu_count() or 1)
+    assert all(re.fullmatch(r"worker \d+: \d+ packets, 0 dropped", line) for line in lines)
+
+
+def test_drop_privileges(popen: Callable[..., subprocess.Popen[str]], veth: Veth) -> None:
+    process = popen(str(SNIPPETS / "drop_privileges.py"), veth.near, "nobody", "2")
+    assert "as uid 0" not in wait_for_line(process.stdout, "as uid")
+    veth.send([frame(b"no UDP"), udp_frame(b"one"), udp_frame(b"two")])
+    assert output(process).count(veth.near) == 2
+
+
+def test_service(popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str) -> None:
+    process = popen("-c", ON_BACKEND, "service", backend, veth.near, "0.05")
+    wait_for_line(process.stdout, "ready")
+    veth.send([frame(ethertype=0x0800), frame(ethertype=0x0800), frame(ethertype=0x86DD)])
+    wait_for_line(process.stdout, "{'ip': 2, 'ip6': 1, 'other': 0}")
+    process.send_signal(signal.SIGINT)
+    assert output(process).endswith("in all: {'ip': 2, 'ip6': 1, 'other': 0} dropped: 0\n")
+
+
+def test_reconnect(popen: Callable[..., subprocess.Popen[str]], veth: Veth) -> None:
+    process = popen(str(SNIPPETS / "reconnect.py"), veth.near)
+    for _ in range(2):
+        wait_for_line(process.stdout, "capturing")
+        veth.send(frame())
+        wait_for_line(process.stdout, "60 bytes")
+        veth.delete()
+        wait_for_line(process.stdout, "is gone")
+        veth.create()
+    wait_for_line(process.stdout, "capturing")
+
+
+def test_wire(popen: Callable[..., subprocess.Popen[str]], quiet_host: Namespace) -> None:
+    argv = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(SNIPPETS / "test_wire.py")]
+    assert "3 passed" in output(popen(*argv, host=quiet_host))
