@@ -102,12 +102,12 @@ class CopyProgress:
             redirect_stdout=False,
             redirect_stderr=False,
             expand=True,
-            disable=file is None or not console.is_terminal,
         )
+        self._shown = file is not None and console.is_terminal
 
     async def follow(self) -> None:
         """Show how far it is, until cancelled."""
-        if self._file is None or self._bar.disable:
+        if self._file is None or not self._shown:
             return
         task = self._bar.add_task("", total=os.fstat(self._file.fileno()).st_size, packets=0)
         while True:
@@ -116,7 +116,8 @@ class CopyProgress:
             await anyio.sleep(REFRESH_SECONDS)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._shown:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -125,4 +126,5 @@ class CopyProgress:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._shown:
+            self._bar.stop()
