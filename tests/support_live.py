@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -31,7 +30,6 @@ __all__ = [
     "link",
     "numbers",
     "run_program",
-    "spin",
     "take",
     "until",
 ]
@@ -92,13 +90,6 @@ async def call(use: Callable[[aiopcap.LiveCapture], Any], capture: aiopcap.LiveC
 def numbers(packets: list[aiopcap.Packet]) -> list[int]:
     """The numbers that `numbered` frames carry."""
     return [number_of(packet.data) for packet in packets]
-
-
-def spin(seconds: float) -> None:
-    """Use the processor for a time, as a busy handler does."""
-    until_then = time.perf_counter() + seconds
-    while time.perf_counter() < until_then:
-        pass
 
 
 def link(device: str) -> dict[str, Any]:
