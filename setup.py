@@ -109,7 +109,7 @@ class BuildPy(build_py):
 
 packets = Extension(
     "aiopcap._native._packets",
-    sources=["aiopcap/_native/packets.c"],
+    sources=[f"aiopcap/_native/{name}.c" for name in ("packets", "packet", "rows", "stream")],
     depends=[str(path.relative_to(HERE)) for path in HERE.glob("aiopcap/_native/*.h")],
     define_macros=[
         ("AIOPCAP_VERSION", f'"{VERSION}"'),

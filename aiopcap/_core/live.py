@@ -26,9 +26,13 @@ from aiopcap._native import ffi, lib
 # Seconds after the buffer timeout until the kernel's timer has surely run.
 GONE_GRACE = 0.02
 
-# A batch is what one call copies: few enough bytes to stay in the processor's cache.
+# The most packets of a batch, and the bytes that batches are cut from. Larger, and a batch that is
+# kept keeps more; smaller, and memory is asked for more often.
 BATCH_PACKETS = 4096
-BATCH_BYTES = 512 * 1024
+ARENA_BYTES = 1024 * 1024
+
+# A call needs room for one packet of any size behind the last one (aiopcap_read_live).
+LEAST_ROOM = 64 * 1024
 
 _DIRECTIONS = {Direction.INOUT: 0, Direction.IN: 1, Direction.OUT: 2}
 
@@ -115,7 +119,8 @@ class LiveSource:
         self._last_block_at = 0.0
         self._buffer_timeout = options.buffer_timeout
         self._interfaces: dict[int, str] = {}
-        self._spare: Any = None
+        self._room = 0
+        self._arena: Any = b""
         self._columns = Columns(BATCH_PACKETS)
         if self.device == "any" and LinkType.LINUX_SLL2 in self.datalinks():
             # The older cooked header does not say which device a packet came from.
@@ -176,17 +181,23 @@ class LiveSource:
             # Without the frames of earlier raises, which would pile up.
             raise self._failure.with_traceback(None)
         columns = self._columns.native
-        size = BATCH_BYTES + self.snaplen + 256
-        if self._spare is None:
-            self._spare = new_uncleared("uint8_t[]", size)
-        columns.data = self._spare
-        columns.size = size
+        if self._room < LEAST_ROOM + self.snaplen:
+            self._take_arena()
+        start = len(self._arena) - self._room
+        columns.data = self._memory + start
+        columns.size = self._room
         status = lib.aiopcap_read_live(self._handle, columns, max_packets, self._ns_per_fraction)
         if status < 0 and self._failure is None:
             self._fail(error_from_status(status, self._error_text(), self.device))
             if columns.count == 0:
                 return self._read(max_packets)
-        return self._batch() if columns.count else None
+        return self._batch(start) if columns.count else None
+
+    def _take_arena(self) -> None:
+        # Batches refer to it, one behind the other, so it is never written twice.
+        self._room = ARENA_BYTES + self.snaplen
+        self._memory: Any = new_uncleared("uint8_t[]", self._room)
+        self._arena = ffi.buffer(self._memory, self._room)
 
     def _fail(self, failure: PcapError) -> None:
         self._failure = failure
@@ -196,14 +207,9 @@ class LiveSource:
             # hands it over when the buffer timeout ends, whether the device is there or not.
             self._last_block_at += self._buffer_timeout + GONE_GRACE
 
-    def _batch(self) -> PacketBatch:
+    def _batch(self, start: int) -> PacketBatch:
         columns = self._columns.native
-        data = ffi.buffer(self._spare, columns.used)
-        if columns.used * 2 >= columns.size:
-            self._spare = None
-        else:
-            # Mostly empty: a copy, so that who keeps one packet's batch does not keep 768 KiB.
-            data = data[:]
+        self._room -= columns.used
         self._delivered += columns.count
         if self._delivered - self._polled > 2**30:
             self.statistics()
@@ -212,7 +218,9 @@ class LiveSource:
             interface = self._interfaces
             for number in self._columns.interface_numbers().difference(interface):
                 interface[number] = _interface_name(number)
-        return self._columns.batch(RawData(data, 0, len(data)), self.linktype, interface)
+        return self._columns.batch(
+            RawData(self._arena, start, columns.used), self.linktype, interface
+        )
 
     # -- the rest --------------------------------------------------------------------------------
 

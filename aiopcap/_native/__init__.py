@@ -7,10 +7,10 @@ C types behind packets.
 from importlib.metadata import version as _version
 
 from aiopcap._native._libpcap import ffi, lib
-from aiopcap._native._packets import PacketBase, Rows
+from aiopcap._native._packets import Cursor, PacketBase, Rows, Stream
 from aiopcap._native._packets import version as _packets_version
 
-__all__ = ["PacketBase", "Rows", "ffi", "lib"]
+__all__ = ["Cursor", "PacketBase", "Rows", "Stream", "ffi", "lib"]
 
 
 def check_version(compiled: str, package: str) -> None:

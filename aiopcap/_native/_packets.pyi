@@ -1,3 +1,4 @@
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, Self, TypeVar
 
 from typing_extensions import Buffer
@@ -28,6 +29,14 @@ class PacketBase:
     def interface(self) -> str | None: ...
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Cursor:
+    rows: Rows[Any] | None
+
+class Stream(Generic[_P]):
+    def __new__(cls, cursor: Cursor, wait: Callable[[], Coroutine[Any, Any, _P]]) -> Self: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[_P]: ...
 
 class Rows(Generic[_P]):
     def __new__(

@@ -12,7 +12,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self, final
+from typing import final
 
 import anyio
 import anyio.lowlevel
@@ -22,15 +22,13 @@ from anyio.abc import UnreliableObjectReceiveStream
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable
 from aiopcap._core.filter import Filter
+from aiopcap._core.hand import Hand
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.resource import Owner, ResourceClosedError
 from aiopcap._core.source import PacketSource
 from aiopcap._streams._threads import run_surely
 from aiopcap._streams.dumper import Dumper, dump_open
-
-# How long packets are delivered before other tasks run.
-SLICE_NS = 1_000_000
 
 _loop_marker: anyio.lowlevel.RunVar[object] = anyio.lowlevel.RunVar("aiopcap_loop")
 
@@ -83,8 +81,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         self._loop = _current_loop()
         self._owner = Owner(repr(self))
         self._reading = anyio.ResourceGuard("reading from")
-        self._batch: PacketBatch | None = None
-        self._rows: Any = iter(())
+        self._hand = Hand()
 
     # -- what a kind of capture defines ----------------------------------------------------------
 
@@ -104,12 +101,13 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[Packet]:  # type: ignore[override]
+        # Not the capture itself: a coroutine for each packet would cost more than the packet.
+        return self._hand.stream(self.__anext__)
 
     async def __anext__(self) -> Packet:
-        for packet in self._rows:
-            return packet  # type: ignore[no-any-return]
+        for packet in self._hand.packets:
+            return packet
         try:
             return await self.receive()
         except anyio.EndOfStream:
@@ -126,8 +124,8 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         """
         while True:
             await self._refill()
-            for packet in self._rows:
-                return packet  # type: ignore[no-any-return]
+            for packet in self._hand.packets:
+                return packet
 
     def receive_nowait(self) -> Packet:
         """Return the next packet if one is there already.
@@ -143,15 +141,14 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         with self._reading:
             self._check_usable()
             while True:
-                while self._hand_left():
-                    self._rows.allow(SLICE_NS)
-                    for packet in self._rows:
-                        return packet  # type: ignore[no-any-return]
+                while self._hand.begin_slice():
+                    for packet in self._hand.packets:
+                        return packet
                 with translated:
                     batch = self._read_nowait()
                 if batch is None:
                     raise anyio.WouldBlock
-                self._take_in_hand(batch)
+                self._hand.take(batch)
 
     async def receive_batch(self) -> PacketBatch:
         """Wait for packets, and return all that one native call gave; always a checkpoint.
@@ -171,43 +168,26 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         return _Batches(self, max_packets)
 
     async def _receive_batch(self, max_packets: int | None) -> PacketBatch:
-        batch = await self._refill()
-        if self._rows.position:
-            batch = batch[self._rows.position :]
+        await self._refill()
+        batch = self._hand.rest()
+        assert batch is not None, "refilled"
         if max_packets is not None and len(batch) > max_packets:
-            self._take_in_hand(batch[max_packets:])
+            self._hand.take(batch[max_packets:])
             return batch[:max_packets]
-        self._empty_hand()
+        self._hand.drop()
         return batch
 
-    async def _refill(self) -> PacketBatch:
-        """Return the batch in hand when it has a packet left; a checkpoint."""
+    async def _refill(self) -> None:
+        """Return when there is a packet in hand; a checkpoint."""
         with self._reading:
             self._check_usable()
             await anyio.lowlevel.checkpoint()
             self._check_usable()
-            while (batch := self._hand_left()) is None:
+            while not self._hand.begin_slice():
                 with translated:
                     batch = await self._read()
                 self._check_usable()
-                self._take_in_hand(batch)
-            self._rows.allow(SLICE_NS)
-            return batch
-
-    def _hand_left(self) -> PacketBatch | None:
-        """Return the batch in hand, unless all its packets were delivered."""
-        if self._batch is None or self._rows.position == self._rows.count:
-            return None
-        return self._batch
-
-    def _take_in_hand(self, batch: PacketBatch) -> None:
-        self._batch = batch
-        self._rows = batch.rows()
-        self._rows.allow(SLICE_NS)
-
-    def _empty_hand(self) -> None:
-        self._batch = None
-        self._rows = iter(())
+                self._hand.take(batch)
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -252,8 +232,8 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
 
     def _filter_read(self, filter: Filter) -> None:
         """Drop what does not match from what was read before."""
-        if (batch := self._hand_left()) is not None:
-            self._take_in_hand(filter.select(batch[self._rows.position :]))
+        if (batch := self._hand.rest()) is not None:
+            self._hand.take(filter.select(batch))
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -292,7 +272,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
                 raise RuntimeError(f"a task of another event loop reads from {self!r}") from None
         if not self._closed:
             self._closed = True
-            self._empty_hand()
+            self._hand.drop()
             try:
                 self._wake_readers()
             finally:

@@ -81,14 +81,12 @@ class LiveCapture(Capture):
         source = self._live
         while (batch := source.read_batch()) is None:
             fd, timeout = source.fileno(), source.required_timeout()
-            if timeout is not None:
-                timeout = min(max(timeout, SHORTEST_POLL), LONGEST_POLL)
-            with anyio.move_on_after(timeout):
-                if fd < 0:
-                    await anyio.sleep(SHORTEST_POLL)
-                else:
-                    # A readable descriptor may have no packet: the next round waits again.
-                    await anyio.wait_readable(fd)
+            # A readable descriptor may have no packet: the next round waits again.
+            if timeout is None:
+                await anyio.wait_readable(fd)
+            else:
+                with anyio.move_on_after(min(max(timeout, SHORTEST_POLL), LONGEST_POLL)):
+                    await (anyio.sleep_forever() if fd < 0 else anyio.wait_readable(fd))
         return batch
 
 

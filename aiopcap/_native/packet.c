@@ -1,0 +1,105 @@
+/* The C part of aiopcap.Packet: its fields, and its bytes as a buffer. */
+#include "packets.h"
+
+#include <stdint.h>
+#include <structmember.h>
+
+static aiopcap_packet *packet_alloc(PyTypeObject *type)
+{
+    return (aiopcap_packet *)PyType_GenericAlloc(type, 0);
+}
+
+static int wire_length_from(PyObject *value, Py_ssize_t captured, unsigned int *result)
+{
+    unsigned long number;
+
+    if (value == NULL || value == Py_None) {
+        number = (unsigned long)captured;
+    } else {
+        number = PyLong_AsUnsignedLong(value);
+        if (number == (unsigned long)-1 && PyErr_Occurred())
+            return -1;
+    }
+    if (number > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "wire_length does not fit in 32 bits");
+        return -1;
+    }
+    *result = (unsigned int)number;
+    return 0;
+}
+
+static PyObject *packet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"data", "timestamp_ns", "wire_length", "linktype", "interface", NULL};
+    PyObject *data, *wire_length = NULL, *linktype = Py_None, *interface = Py_None;
+    long long timestamp_ns = 0;
+    aiopcap_packet *packet;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$LOOO:Packet", names, &data, &timestamp_ns,
+                                     &wire_length, &linktype, &interface))
+        return NULL;
+    data = PyBytes_FromObject(data);
+    if (data == NULL)
+        return NULL;
+    packet = packet_alloc(type);
+    if (packet == NULL) {
+        Py_DECREF(data);
+        return NULL;
+    }
+    packet->data = data;
+    packet->linktype = Py_NewRef(linktype);
+    packet->interface = Py_NewRef(interface);
+    packet->timestamp_ns = timestamp_ns;
+    if (wire_length_from(wire_length, PyBytes_Size(data), &packet->wire_length) < 0) {
+        Py_DECREF((PyObject *)packet);
+        return NULL;
+    }
+    return (PyObject *)packet;
+}
+
+static void packet_dealloc(PyObject *self)
+{
+    aiopcap_packet *packet = (aiopcap_packet *)self;
+    PyTypeObject *type = Py_TYPE(self);
+
+    Py_XDECREF(packet->data);
+    Py_XDECREF(packet->linktype);
+    Py_XDECREF(packet->interface);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF((PyObject *)type);
+}
+
+static Py_ssize_t packet_length(PyObject *self)
+{
+    return PyBytes_Size(((aiopcap_packet *)self)->data);
+}
+
+static int packet_getbuffer(PyObject *self, Py_buffer *view, int flags)
+{
+    return PyObject_GetBuffer(((aiopcap_packet *)self)->data, view, flags);
+}
+
+static PyMemberDef packet_members[] = {
+    {"data", T_OBJECT_EX, offsetof(aiopcap_packet, data), READONLY, NULL},
+    {"linktype", T_OBJECT, offsetof(aiopcap_packet, linktype), READONLY, NULL},
+    {"interface", T_OBJECT, offsetof(aiopcap_packet, interface), READONLY, NULL},
+    {"timestamp_ns", T_LONGLONG, offsetof(aiopcap_packet, timestamp_ns), READONLY, NULL},
+    {"wire_length", T_UINT, offsetof(aiopcap_packet, wire_length), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot packet_slots[] = {
+    {Py_tp_new, packet_new},
+    {Py_tp_dealloc, packet_dealloc},
+    {Py_tp_members, packet_members},
+    {Py_sq_length, packet_length},
+    {Py_bf_getbuffer, packet_getbuffer},
+    {0, NULL},
+};
+
+PyType_Spec aiopcap_packet_spec = {
+    .name = "aiopcap._native._packets.PacketBase",
+    .basicsize = sizeof(aiopcap_packet),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = packet_slots,
+};

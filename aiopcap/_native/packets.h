@@ -1,0 +1,27 @@
+#ifndef AIOPCAP_PACKETS_H
+#define AIOPCAP_PACKETS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* What the parts of the extension module have of each other. */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *data;
+    PyObject *linktype;
+    PyObject *interface;
+    long long timestamp_ns;
+    unsigned int wire_length;
+} aiopcap_packet;
+
+extern PyType_Spec aiopcap_packet_spec, aiopcap_rows_spec;
+extern PyType_Spec aiopcap_cursor_spec, aiopcap_stream_spec, aiopcap_step_spec;
+
+/* Set when the module is loaded. */
+extern PyTypeObject *aiopcap_rows_type, *aiopcap_cursor_type, *aiopcap_step_type;
+
+int aiopcap_rows_deliver(PyObject *rows);
+PyObject *aiopcap_rows_take(PyObject *rows);
+
+#endif
