@@ -111,6 +111,14 @@ def test_tutorial(
     assert re.fullmatch(r"\+\d+ ns <Packet [-\d]+T[:\d]+\.\d{9}Z 49 bytes>", read[3])
 
 
+def test_any_device(
+    popen: Callable[..., subprocess.Popen[str]], quiet_host: Namespace, backend: str
+) -> None:
+    printed = output(popen("-c", ON_BACKEND, "any_device", backend, host=quiet_host))
+    # The cooked header has 20 bytes, IPv4 20, UDP 8, and 5 were sent.
+    assert re.fullmatch(r"lo \d{19} 53\n", printed)
+
+
 def test_several_devices(
     popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str
 ) -> None:
@@ -143,6 +151,26 @@ def test_service(popen: Callable[..., subprocess.Popen[str]], veth: Veth, backen
     assert output(process).endswith("in all: {'ip': 2, 'ip6': 1, 'other': 0} dropped: 0\n")
 
 
+def test_service_in_a_nursery(popen: Callable[..., subprocess.Popen[str]], veth: Veth) -> None:
+    program = """
+import service, sys, trio
+async def main():
+    monitor = service.Monitor(sys.argv[1])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(monitor.run)
+        print("ready")
+        while not monitor.counts["other"]:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    print(monitor.counts)
+trio.run(main)
+"""
+    process = popen("-c", program, veth.near)
+    wait_for_line(process.stdout, "ready")
+    veth.send(frame())
+    assert output(process) == "{'ip': 0, 'ip6': 0, 'other': 1}\n"
+
+
 def test_reconnect(popen: Callable[..., subprocess.Popen[str]], veth: Veth) -> None:
     process = popen(str(SNIPPETS / "reconnect.py"), veth.near)
     for _ in range(2):
@@ -157,4 +185,4 @@ def test_reconnect(popen: Callable[..., subprocess.Popen[str]], veth: Veth) -> N
 
 def test_wire(popen: Callable[..., subprocess.Popen[str]], quiet_host: Namespace) -> None:
     argv = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(SNIPPETS / "test_wire.py")]
-    assert "3 passed" in output(popen(*argv, host=quiet_host))
+    assert "4 passed" in output(popen(*argv, host=quiet_host))

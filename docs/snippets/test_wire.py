@@ -1,8 +1,9 @@
-"""Tests of a program that announces itself by UDP, in two styles."""
+"""Tests of a program that announces itself by UDP."""
 
 import anyio
 import pytest
 import trio
+import trio.testing
 
 import aiopcap
 
@@ -33,3 +34,12 @@ async def test_announces_itself_once() -> None:
             await udp.sendto(b"end", "127.0.0.1", 9)
         with anyio.fail_after(5):
             assert (await capture.receive()).data.endswith(b"end")
+
+
+@pytest.mark.trio
+async def test_hears_nothing_for_a_minute(autojump_clock: trio.testing.MockClock) -> None:
+    autojump_clock.autojump_threshold = 0.1  # seconds in which nothing happens
+    async with await aiopcap.open_live("lo", filter="udp dst port 4712") as capture:
+        with trio.move_on_after(60) as minute:
+            await capture.receive()
+    assert minute.cancelled_caught
