@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopcap import LinkType, Packet
-from aiopcap.cli.lines import LineFormat, hex_rows
-from aiopcap.cli.summary import summary
+from aiopcap.cli._lines import LineFormat, hex_rows
+from aiopcap.cli._summary import summary
 from tests.support.frames import frame, udp_frame, vlan_frame
 
 V6_A = bytes.fromhex("20010db8000000000000000000000001")

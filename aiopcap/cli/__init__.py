@@ -12,7 +12,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command with the arguments of this process, and exit."""
     try:
-        from aiopcap.cli.commands import cli
+        from aiopcap.cli._commands import cli
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in {"click", "rich"}:

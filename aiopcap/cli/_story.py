@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from aiopcap import CaptureStatistics, Packet
-from aiopcap.cli.lines import LineFormat
-from aiopcap.cli.summary import summary
+from aiopcap.cli._lines import LineFormat
+from aiopcap.cli._summary import summary
 
 LABEL_WIDTH = 10
 

@@ -10,9 +10,9 @@ import anyio
 import click
 
 from aiopcap import CaptureStatistics, Direction, Dumper, LiveCapture, TimestampType, open_live
-from aiopcap.cli.counters import REFRESH_SECONDS, LiveCounters
-from aiopcap.cli.lines import LineFormat
-from aiopcap.cli.options import (
+from aiopcap.cli._counters import REFRESH_SECONDS, LiveCounters
+from aiopcap.cli._lines import LineFormat
+from aiopcap.cli._options import (
     backend_option,
     byte_size,
     count_option,
@@ -21,9 +21,9 @@ from aiopcap.cli.options import (
     joined,
     time_option,
 )
-from aiopcap.cli.output import plural
-from aiopcap.cli.running import GRACE_SECONDS, Ending, ended_by_signals, note, run
-from aiopcap.cli.sinks import Printer, SavefileSink, Sink, check_savefile_argument, pump
+from aiopcap.cli._output import plural
+from aiopcap.cli._running import GRACE_SECONDS, Ending, ended_by_signals, note, run
+from aiopcap.cli._sinks import Printer, SavefileSink, Sink, check_savefile_argument, pump
 
 # A quiet capture's file is not to lag behind by more than this.
 FLUSH_SECONDS = 1.0

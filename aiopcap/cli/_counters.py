@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from aiopcap import CaptureStatistics
-from aiopcap.cli.output import human_bytes
-from aiopcap.cli.sinks import Sink
+from aiopcap.cli._output import human_bytes
+from aiopcap.cli._sinks import Sink
 
 REFRESH_SECONDS = 0.25
 

@@ -8,9 +8,9 @@ import anyio
 import click
 
 from aiopcap import Capture, Dumper, PacketBatch
-from aiopcap.cli.lines import LineFormat
-from aiopcap.cli.output import STDOUT, TextOutput
-from aiopcap.cli.running import Failure
+from aiopcap.cli._lines import LineFormat
+from aiopcap.cli._output import STDOUT, TextOutput
+from aiopcap.cli._running import Failure
 
 # About what a pipe takes at once.
 LINES_PER_WRITE = 32

@@ -11,10 +11,10 @@ from anyio.abc import SocketAttribute, UDPSocket
 
 import aiopcap
 from aiopcap import Capture, CaptureStatistics, DeviceFlags, LinkType, Packet
-from aiopcap.cli.options import backend_option
-from aiopcap.cli.running import Failure, ended_by_signals, run
-from aiopcap.cli.sample import datagram
-from aiopcap.cli.story import Story
+from aiopcap.cli._options import backend_option
+from aiopcap.cli._running import Failure, ended_by_signals, run
+from aiopcap.cli._sample import datagram
+from aiopcap.cli._story import Story
 
 WANTED = 6
 LOCALHOST = "127.0.0.1"

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from aiopcap import open_offline
-from aiopcap.cli.counters import CopyProgress
-from aiopcap.cli.lines import LineFormat
-from aiopcap.cli.options import (
+from aiopcap.cli._counters import CopyProgress
+from aiopcap.cli._lines import LineFormat
+from aiopcap.cli._options import (
     backend_option,
     count_option,
     filter_argument,
@@ -19,9 +19,9 @@ from aiopcap.cli.options import (
     joined,
     time_option,
 )
-from aiopcap.cli.output import plural
-from aiopcap.cli.running import Failure, ended_by_signals, note, run
-from aiopcap.cli.sinks import Printer, SavefileSink, check_savefile_argument, pump
+from aiopcap.cli._output import plural
+from aiopcap.cli._running import Failure, ended_by_signals, note, run
+from aiopcap.cli._sinks import Printer, SavefileSink, check_savefile_argument, pump
 
 _PRECISIONS = {6: "micro", 9: "nano"}
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aiopcap import Device, DeviceAddress, DeviceFlags, findalldevs
-from aiopcap.cli.options import backend_option
-from aiopcap.cli.running import run
+from aiopcap.cli._options import backend_option
+from aiopcap.cli._running import run
 
 
 @click.command(short_help="List the devices.")

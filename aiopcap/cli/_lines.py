@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from aiopcap import Packet, PacketBatch
-from aiopcap.cli.summary import summary
+from aiopcap.cli._summary import summary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

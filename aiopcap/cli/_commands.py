@@ -3,10 +3,10 @@
 import click
 
 import aiopcap
-from aiopcap.cli.capture import capture
-from aiopcap.cli.demo import demo
-from aiopcap.cli.devices import devices
-from aiopcap.cli.read import read
+from aiopcap.cli._capture import capture
+from aiopcap.cli._demo import demo
+from aiopcap.cli._devices import devices
+from aiopcap.cli._read import read
 
 
 @click.group(
