@@ -118,7 +118,7 @@ class PacketBatch(Sequence[Packet]):
 
     # -- for the core ----------------------------------------------------------------------------
 
-    def rows(self) -> "Rows[Packet]":
+    def _rows(self) -> "Rows[Packet]":
         """Return the native iterator over the packets."""
         return Rows(
             Packet,
@@ -134,7 +134,7 @@ class PacketBatch(Sequence[Packet]):
             self._interface,
         )
 
-    def native(self) -> Any:
+    def _native(self) -> Any:
         """Return the batch as C sees it, with what keeps its memory alive.
 
         C only reads it, whatever the types of the pointers say.
@@ -159,7 +159,7 @@ class PacketBatch(Sequence[Packet]):
         batch.count = batch.capacity = self._count
         return batch, keep
 
-    def with_columns(self, columns: RawColumns, count: int) -> "PacketBatch":
+    def _with_columns(self, columns: RawColumns, count: int) -> "PacketBatch":
         """Return a batch of other rows over the same data."""
         kept = columns
         if self._columns.interfaces is None:
@@ -181,7 +181,7 @@ class PacketBatch(Sequence[Packet]):
         position = operator.index(index)
         if not -self._count <= position < self._count:
             raise IndexError(f"packet {position} of a batch of {self._count}")
-        return self.rows().packet(position % self._count)
+        return self._rows().packet(position % self._count)
 
     def _slice(self, index: slice) -> "PacketBatch":
         start, stop, step = index.indices(self._count)
@@ -199,10 +199,10 @@ class PacketBatch(Sequence[Packet]):
             None if column is None else self._column(column, size, code)[index].tobytes()
             for column, size, code in zip(self._columns, (8, 4, 4, 4, 4), "qIIII", strict=True)
         )
-        return self.with_columns(RawColumns(*raw), len(rows))  # type: ignore[arg-type]
+        return self._with_columns(RawColumns(*raw), len(rows))  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Packet]:
-        return self.rows()
+        return self._rows()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PacketBatch):

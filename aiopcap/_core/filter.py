@@ -65,19 +65,19 @@ class Filter:
         handle = ffi.gc(lib.pcap_open_dead(linktype, snaplen), lib.pcap_close)
         if not handle:
             raise MemoryError("pcap_open_dead failed")
-        self.program: Any = compile_program(handle, expression, optimize=optimize, netmask=netmask)
+        self._program: Any = compile_program(handle, expression, optimize=optimize, netmask=netmask)
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
         """The program."""
-        return instructions(self.program)
+        return instructions(self._program)
 
     def dump(self) -> list[str]:
         """Return the program as text, a line per instruction, as `tcpdump -d` prints it."""
         with _image_lock:
             return [
-                text(lib.bpf_image(self.program.bf_insns + number, number))
-                for number in range(self.program.bf_len)
+                text(lib.bpf_image(self._program.bf_insns + number, number))
+                for number in range(self._program.bf_len)
             ]
 
     def matches(
@@ -96,21 +96,21 @@ class Filter:
             raise ValueError(f"wire_length must be within 0…2³²−1 bytes, not {wire_length}")
         with ffi.from_buffer("unsigned char[]", data) as captured:
             length = len(captured) if wire_length is None else wire_length
-            return bool(lib.bpf_filter(self.program.bf_insns, captured, length, len(captured)))
+            return bool(lib.bpf_filter(self._program.bf_insns, captured, length, len(captured)))
 
     def select(self, batch: PacketBatch) -> PacketBatch:
         """Return a batch, over the same data, of the packets that pass."""
         columns = Columns(len(batch))
         native = columns.native
-        source, keep = batch.native()
+        source, keep = batch._native()
         ffi.memmove(native.timestamps_ns, source.timestamps_ns, 8 * len(batch))
         for name in ("offsets", "captured_lengths", "wire_lengths", "interfaces"):
             if getattr(source, name):
                 ffi.memmove(getattr(native, name), getattr(source, name), 4 * len(batch))
         native.count, native.data, native.used = source.count, source.data, source.used
-        kept = lib.aiopcap_filter_rows(self.program, native)
+        kept = lib.aiopcap_filter_rows(self._program, native)
         del keep
-        return batch.with_columns(columns.raw(), kept)
+        return batch._with_columns(columns.raw(), kept)
 
     def __str__(self) -> str:
         return self.expression
@@ -125,7 +125,7 @@ class Filter:
         names = ("linktype", "snaplen", "optimize", "netmask")
         return {name: getattr(self, name) for name in names}
 
-    def adapted(self, linktype: LinkType) -> "Filter":
+    def _adapted(self, linktype: LinkType) -> "Filter":
         """Return the filter for packets that begin with something else."""
         if linktype == self.linktype:
             return self
@@ -164,7 +164,7 @@ class CompiledFilter(NamedTuple):
 def as_filter(filter: str | Filter, linktype: LinkType, snaplen: int) -> Filter:
     """Return what a caller gave as a filter for packets in memory."""
     if isinstance(filter, Filter):
-        return filter.adapted(linktype)
+        return filter._adapted(linktype)
     return Filter(filter, linktype=linktype, snaplen=snaplen)
 
 

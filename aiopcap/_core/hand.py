@@ -22,7 +22,7 @@ class Hand:
     def take(self, batch: PacketBatch) -> None:
         """Put a batch in the place of what is in hand."""
         self._batch = batch
-        self._rows = self._cursor.rows = batch.rows()
+        self._rows = self._cursor.rows = batch._rows()
         self._rows.allow(SLICE_NS)
 
     def drop(self) -> None:

@@ -51,6 +51,7 @@ class SavefileSource:
         self._columns = Columns(BATCH_PACKETS)
         self._program: Any = ffi.NULL
         self._interfaces: dict[int, str] = {}
+        self._sections = 0
         self._at_end = False
         self._failure: Exception | None = None
         self._wanted = 0
@@ -146,7 +147,7 @@ class SavefileSource:
     def compile(self, filter: str | Filter) -> CompiledFilter:
         """Compile for this file; may block on host names."""
         plain = as_filter(filter, self.linktype, self.snaplen)
-        return CompiledFilter(plain, plain.program)
+        return CompiledFilter(plain, plain._program)
 
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from the next batch on."""
@@ -210,6 +211,8 @@ class SavefileSource:
         data = RawData(self._bytes, start, self._start - start)
         interfaces: dict[int, str] | None = None
         if parser.interface_count:
+            if parser.sections != self._sections:
+                self._sections, self._interfaces = parser.sections, {}
             interfaces = self._interfaces
             for number in range(len(interfaces), parser.interface_count):
                 interfaces[number] = text(parser.interfaces[number].name)

@@ -8,6 +8,7 @@ when it is slower than the packets come, and memory has a bound whatever it does
 """
 
 import struct
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,8 @@ class SavefileWriter:
         self._writing: Future[None] | None = None
         self._failure: Exception | None = None
         self._reported = False
+        self._finishing = threading.Lock()
+        self._finished = False
 
     # -- packets ---------------------------------------------------------------------------------
 
@@ -113,7 +116,7 @@ class SavefileWriter:
         self.check()
         if batch.linktype != self.format.linktype:
             self._refuse_linktype(batch.linktype)
-        native, keep = batch.native()
+        native, keep = batch._native()
         row = ffi.new("uint32_t *")
         fault = lib.aiopcap_check_rows(native, self.format.snaplen, row)
         if fault == lib.AIOPCAP_ROW_OUTSIDE:
@@ -176,21 +179,27 @@ class SavefileWriter:
             self.check()
 
     def finish(self) -> None:
-        """Write everything and close the target; blocks.
+        """Write everything and close the target; blocks. Once, however often it is called.
 
         Raises:
             SavefileWriteError: If that fails; an error that was raised before is not raised again.
         """
-        try:
-            if self._owner.is_other:
+        with self._finishing:
+            if self._finished:
                 return
+            self._finished = True
+            try:
+                if not self._owner.is_other:
+                    self._write_rest()
+            finally:
+                self.close()
+
+    def _write_rest(self) -> None:
+        self.wait()
+        if not self._reported:
+            self.hand_over()
             self.wait()
-            if not self._reported:
-                self.hand_over()
-                self.wait()
-                self.check()
-        finally:
-            self.close()
+            self.check()
 
     def close(self) -> None:
         """Close the target, without writing what is in the buffer.

@@ -80,11 +80,16 @@ static int packet_getbuffer(PyObject *self, Py_buffer *view, int flags)
 }
 
 static PyMemberDef packet_members[] = {
-    {"data", T_OBJECT_EX, offsetof(aiopcap_packet, data), READONLY, NULL},
-    {"linktype", T_OBJECT, offsetof(aiopcap_packet, linktype), READONLY, NULL},
-    {"interface", T_OBJECT, offsetof(aiopcap_packet, interface), READONLY, NULL},
-    {"timestamp_ns", T_LONGLONG, offsetof(aiopcap_packet, timestamp_ns), READONLY, NULL},
-    {"wire_length", T_UINT, offsetof(aiopcap_packet, wire_length), READONLY, NULL},
+    {"data", T_OBJECT_EX, offsetof(aiopcap_packet, data), READONLY,
+     "bytes: from the link-layer header on."},
+    {"linktype", T_OBJECT, offsetof(aiopcap_packet, linktype), READONLY,
+     "LinkType or None: what the data begins with, where known."},
+    {"interface", T_OBJECT, offsetof(aiopcap_packet, interface), READONLY,
+     "str or None: the device that it came from, where known."},
+    {"timestamp_ns", T_LONGLONG, offsetof(aiopcap_packet, timestamp_ns), READONLY,
+     "int: nanoseconds since 1970-01-01 00:00 UTC."},
+    {"wire_length", T_UINT, offsetof(aiopcap_packet, wire_length), READONLY,
+     "int: how many bytes it had on the wire."},
     {NULL, 0, 0, 0, NULL},
 };
 

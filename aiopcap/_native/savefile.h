@@ -41,7 +41,7 @@ typedef struct {
 
     aiopcap_interface *interfaces;
     uint32_t interface_count, interface_capacity;
-    uint32_t section_first;     /* the section's interface 0 in that array */
+    uint32_t sections;          /* how many have begun; each numbers its interfaces anew */
 
     int status;
     char error[AIOPCAP_ERROR_TEXT];

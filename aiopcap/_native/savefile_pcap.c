@@ -98,8 +98,9 @@ int aiopcap_pcap_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int 
         if (captured > limit) {
             status = aiopcap_savefile_fail(
                 file, AIOPCAP_SCAN_INVALID,
-                "invalid packet capture length %u, bigger than snaplen of %u", captured,
-                file->snaplen);
+                "invalid packet capture length %u, bigger than %s of %u", captured,
+                limit > file->snaplen ? "snaplen" : "maximum",
+                limit > file->snaplen ? file->snaplen : limit);
             break;
         }
         *wanted = (size_t)header + captured;

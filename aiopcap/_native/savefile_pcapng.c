@@ -32,7 +32,7 @@ enum {
 enum { BLOCK_HEAD = 8, BLOCK_LEAST = 12, SECTION_LEAST = 28 };
 
 /* Both only bound what a damaged file can cost; libpcap's first limit on blocks is the same. */
-enum { BLOCK_MOST = 16 * 1024 * 1024, INTERFACES_MOST = 65536 };
+enum { BLOCK_MOST = 16 * 1024 * 1024, BLOCK_OVERHEAD_MOST = 64 * 1024, INTERFACES_MOST = 65536 };
 
 static const uint32_t BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 
@@ -46,7 +46,8 @@ static int section_block(aiopcap_savefile *file, const uint8_t *body)
                                      "unsupported pcapng savefile version %u.%u", major, minor);
     file->major = major;
     file->minor = minor;
-    file->section_first = file->interface_count;
+    file->interface_count = 0;
+    file->sections++;
     return 0;
 }
 
@@ -111,7 +112,7 @@ static int interface_block(aiopcap_savefile *file, const uint8_t *body, size_t l
     interface->snaplen = aiopcap_u32(body + 4, file->swapped);
     interface->exponent = 6;
     snprintf(interface->name, sizeof interface->name, "%u",
-             file->interface_count - file->section_first);
+             file->interface_count);
     status = interface_options(file, interface, body + 8, length - 8);
     if (status < 0)
         return status;
@@ -177,12 +178,11 @@ static int packet_fields(aiopcap_savefile *file, uint32_t type, const uint8_t *b
     packet->interface = type == BLOCK_SIMPLE_PACKET ? 0
                         : type == BLOCK_PACKET      ? aiopcap_u16(body, swapped)
                                                     : aiopcap_u32(body, swapped);
-    if (packet->interface >= file->interface_count - file->section_first)
+    if (packet->interface >= file->interface_count)
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
                                      "a packet arrived on interface %u, but there's no Interface "
                                      "Description Block for that interface",
                                      packet->interface);
-    packet->interface += file->section_first;
     interface = &file->interfaces[packet->interface];
     packet->data_offset = fixed;
     packet->timed = type != BLOCK_SIMPLE_PACKET;
@@ -205,16 +205,25 @@ static int packet_fields(aiopcap_savefile *file, uint32_t type, const uint8_t *b
             packet->captured, length - fixed);
     if (packet->captured > aiopcap_savefile_limit(file->linktype, interface->snaplen))
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
-                                     "invalid packet capture length %u, bigger than snaplen of %u",
-                                     packet->captured, interface->snaplen);
+                                     "invalid packet capture length %u, bigger than maximum of %u",
+                                     packet->captured,
+                                     aiopcap_savefile_limit(file->linktype, interface->snaplen));
     return 0;
+}
+
+/* More than usual where the link type's packets may be larger. */
+static uint32_t block_most(const aiopcap_savefile *file)
+{
+    uint32_t packet = file->ready ? aiopcap_savefile_limit(file->linktype, 0) : 0;
+
+    return packet + BLOCK_OVERHEAD_MOST > BLOCK_MOST ? packet + BLOCK_OVERHEAD_MOST : BLOCK_MOST;
 }
 
 /* The length of the block at data, 0 where more bytes are needed, or a negative status. */
 static int64_t block_length(aiopcap_savefile *file, const uint8_t *data, size_t length,
                             size_t *wanted)
 {
-    uint32_t type, total, least = BLOCK_LEAST;
+    uint32_t type, total, most, least = BLOCK_LEAST;
 
     *wanted = BLOCK_LEAST;
     if (length < BLOCK_LEAST)
@@ -242,9 +251,10 @@ static int64_t block_length(aiopcap_savefile *file, const uint8_t *data, size_t 
         return aiopcap_savefile_fail(
             file, AIOPCAP_SCAN_INVALID,
             "block in pcapng dump file has a length of %u that is not a multiple of 4", total);
-    if (total > BLOCK_MOST)
+    most = block_most(file);
+    if (total > most)
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
-                                     "pcapng block size %u > maximum %d", total, BLOCK_MOST);
+                                     "pcapng block size %u > maximum %u", total, most);
     *wanted = total;
     if (length < total)
         return 0;
@@ -290,7 +300,8 @@ static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
 
     switch (type) {
     case BLOCK_SECTION:
-        return section_block(file, body);
+        /* The rows so far refer to the interfaces of the section before. */
+        return batch->count > 0 ? AIOPCAP_SCAN_FULL : section_block(file, body);
     case BLOCK_INTERFACE:
         return interface_block(file, body, length);
     case BLOCK_PACKET:

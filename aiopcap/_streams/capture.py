@@ -277,7 +277,11 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
                 self._wake_readers()
             finally:
                 with anyio.CancelScope(shield=True):
-                    await self._release()
+                    try:
+                        await self._release()
+                    finally:
+                        # A shield of anyio's does not hold off asyncio's own Task.cancel().
+                        self._source.close()
         await anyio.lowlevel.checkpoint()
 
     async def _release(self) -> None:

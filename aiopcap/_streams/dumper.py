@@ -123,7 +123,11 @@ class Dumper(ObjectSendStream[Packet]):
             async with self._lock:
                 if not self._closed:
                     self._closed = True
-                    await run_surely(self._writer.finish)
+                    try:
+                        await run_surely(self._writer.finish)
+                    finally:
+                        # A shield of anyio's does not hold off asyncio's own Task.cancel().
+                        self._writer.finish()
         await anyio.lowlevel.checkpoint()
 
     async def _hand_over(self) -> None:

@@ -115,7 +115,8 @@ async def open_live(
         snaplen: The most bytes of a packet to capture.
         promisc: Also capture what is not meant for this host.
         buffer_timeout: Seconds, above 0, that the kernel may gather packets before it hands them
-            over. More saves processor time, less brings them sooner.
+            over; in whole milliseconds, at least one. More saves processor time, less brings them
+            sooner.
         immediate: Hand over each packet at once. It costs a system call for each, and space.
         buffer_size: Bytes of the kernel's buffer, which bridges the time in which the program
             does not read; 16 MiB where None.
