@@ -21,23 +21,25 @@ from benchmarks.report import percentile
 from tests.support.event_loop import LoopLag, loop_lag
 
 
-async def _consume(capture: Any, each: bool, expected: int | None) -> int:
+async def _consume(capture: Any, each: bool, expected: int | None, seen: list[int]) -> None:
     count = 0
-    if each:
-        async for _ in capture:
-            count += 1
-            if count == expected:
-                break
-    else:
-        async for batch in capture.batches():
-            count += len(batch)
-            if expected is not None and count >= expected:
-                break
-    return count
+    try:
+        if each:
+            async for _ in capture:
+                count += 1
+                if count == expected:
+                    break
+        else:
+            async for batch in capture.batches():
+                count += len(batch)
+                if expected is not None and count >= expected:
+                    break
+    finally:
+        seen.append(count)
 
 
 async def _live(device: str, each: bool, expected: int) -> tuple[int, LoopLag]:
-    count = 0
+    seen = [1]
     async with await aiopcap.open_live(device) as capture, loop_lag() as lag:
         # The sender starts some time after this line; the wait is not part of the flood.
         print("ready", flush=True)
@@ -50,19 +52,19 @@ async def _live(device: str, each: bool, expected: int) -> tuple[int, LoopLag]:
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(stop_on_input)
-            count = 1 + await _consume(capture, each, expected - 1)
+            await _consume(capture, each, expected - 1, seen)
             tasks.cancel_scope.cancel()
-    return count, lag
+    return sum(seen), lag
 
 
 async def _file(path: str, each: bool, seconds: float) -> tuple[int, LoopLag]:
-    count = 0
+    seen: list[int] = []
     until = time.monotonic() + seconds
     async with loop_lag() as lag:
         while time.monotonic() < until:
             async with await aiopcap.open_offline(path) as capture:
-                count += await _consume(capture, each, None)
-    return count, lag
+                await _consume(capture, each, None, seen)
+    return sum(seen), lag
 
 
 async def _nothing(seconds: float) -> tuple[int, LoopLag]:
