@@ -24,6 +24,7 @@ from .support.veth import Veth
 __all__ = [
     "BACKENDS",
     "PATIENCE",
+    "PYTHON",
     "arrived",
     "call",
     "flood",
@@ -36,6 +37,9 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent
 _FLOOD = Path(__file__).resolve().parent / "live_programs" / "flood.py"
+
+# Not "-X dev", which includes asyncio's debug mode: that prints whatever takes longer than usual.
+PYTHON = (sys.executable, "-X", "faulthandler")
 
 # Seconds after which a test says that what it waits for does not come.
 PATIENCE = 10.0
@@ -126,15 +130,24 @@ def run_program(
     *arguments: str,
     prefix: tuple[str, ...] = (),
     env: dict[str, str] | None = None,
+    flags: tuple[str, ...] = ("-W", "always"),
     timeout: float = 60,
 ) -> str:
     """Run one of the programs of `tests.live_programs`, and return what it printed.
 
-    It has to end by itself with success and must not print an error: warnings that nobody can
-    catch (an unclosed capture, an exception in a destructor) are printed there.
+    It has to end by itself with success and must not print an error: what nobody can catch (a
+    warning of an unclosed capture, an exception in a destructor) is printed there.
+
+    Args:
+        name: Its module.
+        arguments: Its act, the backend, and what the act needs.
+        prefix: A command that runs it.
+        env: Additions to the environment.
+        flags: Options of Python.
+        timeout: The most it may take, in seconds.
     """
     run = subprocess.run(
-        [*prefix, sys.executable, "-X", "dev", "-m", f"tests.live_programs.{name}", *arguments],
+        [*prefix, *PYTHON, *flags, "-m", f"tests.live_programs.{name}", *arguments],
         cwd=ROOT,
         env=os.environ | (env or {}),
         capture_output=True,
