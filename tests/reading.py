@@ -111,7 +111,7 @@ class SlowFile(io.RawIOBase):
         self.overlapped |= not self._busy.acquire(blocking=False)
         try:
             self.entered.set()
-            self._go.wait()
+            assert self._go.wait(30), "a test left the file held"
             return self._content.readinto(memoryview(buffer)[: self._at_once])
         finally:
             if self._busy.locked():
