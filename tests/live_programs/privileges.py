@@ -36,7 +36,13 @@ async def refused() -> None:
         assert "setcap" in str(caught.value)
     # What needs no privilege still works.
     assert not aiopcap.compile("udp").matches(frame())
-    await aiopcap.findalldevs()
+
+
+async def list_devices() -> None:
+    """The list of devices is for everybody."""
+    drop()
+    assert "lo" in {device.name for device in await aiopcap.findalldevs()}
+    assert str(await aiopcap.lookupnet("lo")) == "127.0.0.0/8"
 
 
 async def open_then_drop() -> None:
@@ -85,4 +91,4 @@ async def capture_loopback() -> None:
 
 
 if __name__ == "__main__":
-    main(refused, open_then_drop, capture_loopback)
+    main(refused, list_devices, open_then_drop, capture_loopback)
