@@ -99,20 +99,25 @@ async def test_the_words_for_a_cut_are_libpcaps(name: str, tmp_path: Path) -> No
         assert words.split(";")[0].removeprefix("truncated ") in str(error)
 
 
-async def test_the_same_error_comes_again_and_does_not_grow() -> None:
-    async with await aiopcap.open_offline(pcap_bytes(records(numbered(2)))[:-1]) as capture:
+@pytest.mark.parametrize("kind", ["memory", "path", "file object"])
+async def test_the_same_error_comes_again_and_does_not_grow(kind: str, tmp_path: Path) -> None:
+    cut = pcap_bytes(records(numbered(2)))[:-1]
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(cut)
+    source = {"memory": cut, "path": path, "file object": SlowFile(cut)}[kind]
+    async with await aiopcap.open_offline(source) as capture:
         assert len((await rest_of(capture)).packets) == 1
         errors = []
         for _ in range(50):
             with pytest.raises(aiopcap.TruncatedSavefileError) as caught:
                 await capture.receive()
-            errors.append(caught.value)
+            errors.append(str(caught.value))
             with pytest.raises(aiopcap.TruncatedSavefileError):
                 await anext(capture)
             with pytest.raises(aiopcap.TruncatedSavefileError):
                 await capture.receive_batch()
-        assert len({str(error) for error in errors}) == 1
-        depth, traceback = 0, errors[-1].__traceback__
+        assert len(set(errors)) == 1
+        depth, traceback = 0, caught.value.__traceback__
         while traceback is not None:
             depth, traceback = depth + 1, traceback.tb_next
         assert depth < 50
