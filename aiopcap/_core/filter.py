@@ -1,6 +1,7 @@
 """Filter expressions, compiled to BPF programs by libpcap."""
 
 import ipaddress
+import operator
 import sys
 import threading
 from typing import Any, NamedTuple
@@ -246,5 +247,5 @@ def compile(
 
 def check_snaplen(snaplen: int) -> None:
     """Raise ValueError for a snaplen that libpcap would refuse or replace."""
-    if not 1 <= snaplen <= 2**31 - 1:
+    if not 1 <= operator.index(snaplen) <= 2**31 - 1:
         raise ValueError(f"snaplen must be within 1…{2**31 - 1} bytes, not {snaplen}")

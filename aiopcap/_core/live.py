@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from bisect import bisect_left
+from collections import deque
 from typing import Any
 
 from aiopcap._core.batch import PacketBatch, RawData
@@ -22,6 +23,9 @@ from aiopcap._core.linktype import LinkType
 from aiopcap._core.liveoptions import DEFAULT_BUFFER_SIZE, CaptureStatistics, LiveOptions
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
+
+# How often to read before a filter is set; a flood must not keep that from happening.
+EARLY_READS = 64
 
 # Seconds after the buffer timeout until the kernel's timer has surely run.
 GONE_GRACE = 0.02
@@ -114,6 +118,7 @@ class LiveSource:
         self._seen = [0, 0, 0]
         self._delivered = 0
         self._not_before_ns = 0
+        self._early: deque[PacketBatch] = deque()
         self._polled = 0
         self._failure: PcapError | None = None
         self._last_block_at = 0.0
@@ -167,6 +172,8 @@ class LiveSource:
             PcapError: If libpcap failed otherwise; the handle is of no more use.
         """
         with self._resource:
+            if self._early:
+                return self._early.popleft()
             batch = self._read(max_packets)
             while batch is not None and self._not_before_ns:
                 late = bisect_left(batch.timestamps_ns, self._not_before_ns)
@@ -241,18 +248,43 @@ class LiveSource:
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from now on, those in the kernel's buffer included."""
         with self._resource:
-            if compiled.asks_kernel:
-                # libpcap runs each new filter itself over what the ring holds, and at the least
-                # over its next block: these programs would lose all of it. So the kernel alone
-                # runs them, and what came before is not shown, as nobody can judge it.
-                everything = compile_program(self._handle, "")
-                self._check(lib.pcap_setfilter(self._handle, everything))
-                error = lib.aiopcap_attach_filter(self._fd, compiled.program)
-                if error:
-                    raise PcapError(f"{self.device}: cannot set the filter: {os.strerror(error)}")
-                self._not_before_ns = time.time_ns()
-            else:
-                self._check(lib.pcap_setfilter(self._handle, compiled.program))
+            try:
+                self._read_early(compiled)
+                self._install(compiled)
+            except InterfaceGoneError:
+                raise
+            except PcapError:
+                # A link that went down in between left its error for whoever reads next.
+                self._read_early(compiled)
+                self._install(compiled)
+
+    def _read_early(self, compiled: CompiledFilter) -> None:
+        """Read what is there, for `read_batch`.
+
+        libpcap notices by reading that a link is down, and changes its ways. Setting a filter, it
+        meets the same error without knowing it.
+        """
+        for _ in range(EARLY_READS):
+            batch = self._read(BATCH_PACKETS)
+            if batch is None:
+                break
+            kept = compiled.filter.select(batch)
+            if kept and not compiled.asks_kernel:
+                self._early.append(kept)
+
+    def _install(self, compiled: CompiledFilter) -> None:
+        if not compiled.asks_kernel:
+            self._check(lib.pcap_setfilter(self._handle, compiled.program))
+            return
+        # libpcap runs each new filter itself over what the ring holds, and at the least over its
+        # next block: these programs would lose all of it. So the kernel alone runs them, and what
+        # came before is not shown, as nobody can judge it.
+        everything = compile_program(self._handle, "")
+        self._check(lib.pcap_setfilter(self._handle, everything))
+        error = lib.aiopcap_attach_filter(self._fd, compiled.program)
+        if error:
+            raise PcapError(f"{self.device}: cannot set the filter: {os.strerror(error)}")
+        self._not_before_ns = time.time_ns()
 
     def statistics(self) -> CaptureStatistics:
         """Return the counters."""

@@ -1,5 +1,6 @@
 """What a live capture can be asked for, and what it counts."""
 
+import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ class LiveOptions:
                 f"buffer_timeout must be a positive number of seconds, not {self.buffer_timeout!r};"
                 " for no buffering at all there is immediate=True"
             )
-        if self.buffer_size is not None and not 1 <= self.buffer_size < 2**31:
+        if self.buffer_size is not None and not 1 <= operator.index(self.buffer_size) < 2**31:
             raise ValueError(f"buffer_size must be within 1…2³¹−1 bytes, not {self.buffer_size}")
         if self.fanout is not None:
             group, mode = self.fanout

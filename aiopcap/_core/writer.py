@@ -146,7 +146,11 @@ class SavefileWriter:
         self._filling = self._spare or RecordBuffer(nanoseconds=self._nanoseconds)
         self._spare = full
         self._handed_over += full.used
-        self._writing = self._thread.submit(self._write, full)
+        try:
+            self._writing = self._thread.submit(self._write, full)
+        except RuntimeError:
+            # The interpreter is on its way out and starts no more threads.
+            self._write(full)
 
     def wait(self) -> None:
         """Block until the thread has written what it was given."""

@@ -81,10 +81,16 @@ int aiopcap_read_live(pcap_t *handle, aiopcap_batch *batch, uint32_t max_packets
         return PCAP_ERROR;
     reader.stop_at = batch->size - largest;
     while (batch->count < limit && batch->used <= reader.stop_at) {
-        int status = pcap_dispatch(handle, (int)(limit - batch->count), copy_packet,
-                                   (u_char *)(void *)&reader);
+        int status;
+
+        errno = 0;
+        status = pcap_dispatch(handle, (int)(limit - batch->count), copy_packet,
+                               (u_char *)(void *)&reader);
         if (status == PCAP_ERROR_BREAK)
             continue;
+        /* Netfilter queues do not know libpcap's non-blocking mode: to them, empty is an error. */
+        if (status == PCAP_ERROR && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
         if (status < 0)
             return status;
         if (status == 0)

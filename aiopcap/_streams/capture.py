@@ -158,7 +158,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         return await self._receive_batch(None)
 
     def batches(self, max_packets: int | None = None) -> AsyncIterator[PacketBatch]:
-        """Iterate over batches instead of packets, which costs a tenth.
+        """Iterate over batches instead of packets, which costs a fifth.
 
         Args:
             max_packets: The most packets of a batch; as many as one native call gives where None.
@@ -292,9 +292,10 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
     def __del__(self) -> None:
         if getattr(self, "_closed", True):
             return
+        message = f"Unclosed {self!r}"
         self._closed = True
         self._source.close()
-        warnings.warn(f"Unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+        warnings.warn(message, ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
         state = "closed " if self._closed else ""

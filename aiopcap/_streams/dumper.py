@@ -146,11 +146,12 @@ class Dumper(ObjectSendStream[Packet]):
     def __del__(self) -> None:
         if getattr(self, "_closed", True):
             return
+        message = f"Unclosed {self!r}"
         self._closed = True
         try:
             self._writer.finish()
         finally:
-            warnings.warn(f"Unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
         return f"<{'closed ' if self._closed else ''}Dumper {self._name!r}>"

@@ -65,8 +65,12 @@ class _Fetching:
         if self._source.waiting is not Waiting.BLOCK:
             return self._source.read_batch()
         if not self._ready and self._fetch is not None and self._fetch[1].done():
-            (read_with, done), self._fetch = self._fetch, None
+            read_with, done = self._fetch
+            if (failure := done.exception()) is not None:
+                # It stays, and is raised by each later call.
+                raise failure.with_traceback(None)
             self._ready.extend(self._selected(read_with, done.result()))
+            self._fetch = None
             if self._source.steady:
                 self._start_fetch()
         return self._ready.popleft() if self._ready else None
