@@ -1,5 +1,10 @@
-"""The packets in hand: the batch that a capture read last, and how far it was delivered."""
+"""The packets in hand: the batch that a capture read last, and how far it was delivered.
 
+Beside what passed the filter it holds all that was read, so that a new filter is tried on all that
+follows the packet that was delivered last.
+"""
+
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
@@ -17,17 +22,24 @@ class Hand:
     def __init__(self) -> None:
         self._cursor = Cursor()
         self._batch: PacketBatch | None = None
+        self._all: PacketBatch | None = None
         self._rows: Rows[Packet] | None = None
 
-    def take(self, batch: PacketBatch) -> None:
-        """Put a batch in the place of what is in hand."""
-        self._batch = batch
-        self._rows = self._cursor.rows = batch._rows()
+    def take(self, passing: PacketBatch, everything: PacketBatch) -> None:
+        """Put a batch in the place of what is in hand.
+
+        Args:
+            passing: The packets to deliver.
+            everything: The batch that they were selected from.
+        """
+        self._batch = passing
+        self._all = everything
+        self._rows = self._cursor.rows = passing._rows()
         self._rows.allow(SLICE_NS)
 
     def drop(self) -> None:
         """Empty the hand."""
-        self._batch = self._rows = self._cursor.rows = None
+        self._batch = self._all = self._rows = self._cursor.rows = None
 
     def begin_slice(self) -> bool:
         """Let `packets` deliver for another while; False when there is nothing left."""
@@ -41,11 +53,25 @@ class Hand:
         """What is left, for as long as the slice lasts."""
         return () if self._rows is None else self._rows
 
-    def rest(self) -> PacketBatch | None:
-        """Return what is left as a batch; None when there is nothing."""
-        if self._batch is None or self._rows is None or self._rows.position == self._rows.count:
+    def deliver(self, max_packets: int | None) -> PacketBatch:
+        """Return what is left, at most so many packets, and count it as delivered."""
+        assert self._batch is not None
+        assert self._rows is not None
+        start = self._rows.position
+        batch = self._batch[start:] if start else self._batch
+        if max_packets is not None and max_packets < len(batch):
+            batch = batch[:max_packets]
+        self._rows.skip(len(batch))
+        return batch
+
+    def undelivered(self) -> PacketBatch | None:
+        """Return all that was read after the packet delivered last, whether it passed or not."""
+        if self._all is None or self._batch is None or self._rows is None:
             return None
-        return self._batch[self._rows.position :] if self._rows.position else self._batch
+        if self._rows.position == 0:
+            return self._all
+        last = self._batch.offsets[self._rows.position - 1]
+        return self._all[bisect_right(self._all.offsets, last) :]
 
     def stream(self, wait: Callable[[], Coroutine[Any, Any, Packet]]) -> AsyncIterator[Packet]:
         """Return an async iterator over what is in hand now and later.

@@ -286,6 +286,10 @@ class LiveSource:
             raise PcapError(f"{self.device}: cannot set the filter: {os.strerror(error)}")
         self._not_before_ns = time.time_ns()
 
+    def passing(self, batch: PacketBatch) -> PacketBatch:
+        """Return all of it: what does not match was not read."""
+        return batch
+
     def statistics(self) -> CaptureStatistics:
         """Return the counters."""
         with self._resource:

@@ -15,9 +15,9 @@ from aiopcap._native import ffi, lib
 # One read(2), and so at most the bytes of one batch. Smaller makes the hand-over between threads
 # show (about 100 µs each); larger falls out of the processor's cache.
 CHUNK_BYTES = 2 * 1024 * 1024
-BATCH_PACKETS = 32768
+BATCH_PACKETS = 16384
 
-# A filter that lets nothing pass must not keep a call from coming back.
+# Blocks without packets must not keep a call from coming back.
 READS_PER_CALL = 16
 
 # Seconds of reading, and chunks, that one visit to a thread is worth: getting there and back costs
@@ -49,7 +49,7 @@ class SavefileSource:
             raise MemoryError
         self._parser = ffi.gc(parser, lib.aiopcap_savefile_free)
         self._columns = Columns(BATCH_PACKETS)
-        self._program: Any = ffi.NULL
+        self._filter: Filter | None = None
         self._interfaces: dict[int, str] = {}
         self._sections = 0
         self._at_end = False
@@ -95,7 +95,8 @@ class SavefileSource:
     def read_batch(self, max_packets: int = BATCH_PACKETS) -> PacketBatch | None:
         """Return the next packets, at most so many; None when none is there yet (pipes).
 
-        The batch is empty when much was read and nothing of it passed the filter.
+        The filter is not for this, but for `passing`. The batch is empty when much was read and
+        none of it was a packet.
 
         Blocks where `waiting` says so.
 
@@ -150,8 +151,12 @@ class SavefileSource:
         return CompiledFilter(plain, plain._program)
 
     def set_filter(self, compiled: CompiledFilter) -> None:
-        """Let only matching packets pass from the next batch on."""
-        self._program = compiled.program
+        """Let only matching packets pass from now on."""
+        self._filter = compiled.filter
+
+    def passing(self, batch: PacketBatch) -> PacketBatch:
+        """Return what of a batch passes the filter."""
+        return batch if self._filter is None else self._filter.select(batch)
 
     def close(self) -> None:
         """Close the file, once no thread reads it any more. Idempotent."""
@@ -167,8 +172,6 @@ class SavefileSource:
 
     def _scan(self, max_packets: int) -> int:
         columns = self._columns.native
-        # Held for the call: another thread may set another one meanwhile.
-        program = self._program
         columns.capacity = min(max_packets, BATCH_PACKETS)
         consumed, wanted = ffi.new("size_t *"), ffi.new("size_t *")
         status: int = lib.aiopcap_savefile_scan(
@@ -176,7 +179,6 @@ class SavefileSource:
             self._buffer + self._start,
             self._end - self._start,
             self._at_end,
-            program,
             columns,
             consumed,
             wanted,

@@ -36,5 +36,8 @@ class PacketSource(Protocol):
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from now on."""
 
+    def passing(self, batch: PacketBatch) -> PacketBatch:
+        """Return what of a batch that was read passes the filter; all, where the kernel filters."""
+
     def close(self) -> None:
         """Free everything. Idempotent."""

@@ -241,8 +241,24 @@ static PyObject *rows_packet(PyObject *self, PyObject *index)
     return row_packet(rows, row);
 }
 
+static PyObject *rows_skip(PyObject *self, PyObject *number)
+{
+    rows_object *rows = (rows_object *)self;
+    Py_ssize_t skipped = PyLong_AsSsize_t(number);
+
+    if (skipped == -1 && PyErr_Occurred())
+        return NULL;
+    if (skipped < 0 || skipped > rows->count - rows->position) {
+        PyErr_SetString(PyExc_ValueError, "there are not so many packets left");
+        return NULL;
+    }
+    rows->position += skipped;
+    return Py_NewRef(Py_None);
+}
+
 static PyMethodDef rows_methods[] = {
     {"allow", rows_allow, METH_O, NULL},
+    {"skip", rows_skip, METH_O, NULL},
     {"packet", rows_packet, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

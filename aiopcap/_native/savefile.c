@@ -91,7 +91,7 @@ static int detect(aiopcap_savefile *file, const uint8_t *data, size_t length, in
  * done with, and wanted how many, counted from there, the next step needs at the least.
  */
 int aiopcap_savefile_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int at_end,
-                          const struct bpf_program *filter, aiopcap_batch *batch,
+                          aiopcap_batch *batch,
                           size_t *consumed, size_t *wanted)
 {
     *consumed = 0;
@@ -107,6 +107,6 @@ int aiopcap_savefile_scan(aiopcap_savefile *file, uint8_t *data, size_t length, 
             return status;
     }
     return file->format == AIOPCAP_FORMAT_PCAP
-               ? aiopcap_pcap_scan(file, data, length, at_end, filter, batch, consumed, wanted)
-               : aiopcap_pcapng_scan(file, data, length, at_end, filter, batch, consumed, wanted);
+               ? aiopcap_pcap_scan(file, data, length, at_end, batch, consumed, wanted)
+               : aiopcap_pcapng_scan(file, data, length, at_end, batch, consumed, wanted);
 }

@@ -50,7 +50,7 @@ typedef struct {
 aiopcap_savefile *aiopcap_savefile_new(void);
 void aiopcap_savefile_free(aiopcap_savefile *file);
 int aiopcap_savefile_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int at_end,
-                          const struct bpf_program *filter, aiopcap_batch *batch,
+                          aiopcap_batch *batch,
                           size_t *consumed, size_t *wanted);
 
 /* Shared by the two formats. */
@@ -58,10 +58,10 @@ int aiopcap_savefile_fail(aiopcap_savefile *file, int status, const char *format
     __attribute__((format(printf, 3, 4)));
 uint32_t aiopcap_savefile_limit(uint32_t linktype, uint32_t snaplen);
 int aiopcap_pcap_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int at_end,
-                      const struct bpf_program *filter, aiopcap_batch *batch, size_t *consumed,
+                      aiopcap_batch *batch, size_t *consumed,
                       size_t *wanted);
 int aiopcap_pcapng_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int at_end,
-                        const struct bpf_program *filter, aiopcap_batch *batch, size_t *consumed,
+                        aiopcap_batch *batch, size_t *consumed,
                         size_t *wanted);
 
 #endif

@@ -64,7 +64,7 @@ static int cut_short(aiopcap_savefile *file, int at_end, const char *what, size_
 }
 
 int aiopcap_pcap_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int at_end,
-                      const struct bpf_program *filter, aiopcap_batch *batch, size_t *consumed,
+                      aiopcap_batch *batch, size_t *consumed,
                       size_t *wanted)
 {
     const int swapped = file->swapped;
@@ -122,8 +122,6 @@ int aiopcap_pcap_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int 
             captured = file->snaplen;
         if (swapped)
             aiopcap_swap_pseudo_header(file->linktype, record + header, captured);
-        if (!aiopcap_passes(filter, record + header, captured, wire))
-            continue;
         batch->timestamps_ns[row] = (int64_t)aiopcap_u32(record, swapped) * 1000000000
                                     + (int64_t)aiopcap_u32(record + 4, swapped) * ns_per_fraction;
         batch->offsets[row] = (uint32_t)(at - *wanted + header);

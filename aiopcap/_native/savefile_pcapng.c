@@ -265,7 +265,7 @@ static int64_t block_length(aiopcap_savefile *file, const uint8_t *data, size_t 
 }
 
 static int packet_row(aiopcap_savefile *file, const packet_block *packet, uint8_t *body,
-                      size_t body_offset, const struct bpf_program *filter, aiopcap_batch *batch)
+                      size_t body_offset, aiopcap_batch *batch)
 {
     uint32_t row = batch->count;
     int64_t timestamp_ns = 0;
@@ -278,8 +278,6 @@ static int packet_row(aiopcap_savefile *file, const packet_block *packet, uint8_
                                      "a packet's time stamp is out of range");
     if (file->swapped)
         aiopcap_swap_pseudo_header(file->linktype, body + packet->data_offset, packet->captured);
-    if (!aiopcap_passes(filter, body + packet->data_offset, packet->captured, packet->wire))
-        return 0;
     batch->timestamps_ns[row] = timestamp_ns;
     batch->offsets[row] = (uint32_t)(body_offset + packet->data_offset);
     batch->captured_lengths[row] = packet->captured;
@@ -290,7 +288,7 @@ static int packet_row(aiopcap_savefile *file, const packet_block *packet, uint8_
 }
 
 static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
-                 const struct bpf_program *filter, aiopcap_batch *batch)
+                 aiopcap_batch *batch)
 {
     uint8_t *body = data + at + BLOCK_HEAD;
     size_t length = total - BLOCK_LEAST;
@@ -314,7 +312,7 @@ static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
         status = packet_fields(file, type, body, length, &packet);
         if (status < 0)
             return status;
-        return packet_row(file, &packet, body, at + BLOCK_HEAD, filter, batch);
+        return packet_row(file, &packet, body, at + BLOCK_HEAD, batch);
     default:                    /* statistics, name resolution, secrets, custom: no packets */
         return 0;
     }
@@ -333,7 +331,7 @@ static int ended(aiopcap_savefile *file, size_t left, size_t wanted)
 }
 
 int aiopcap_pcapng_scan(aiopcap_savefile *file, uint8_t *data, size_t length, int at_end,
-                        const struct bpf_program *filter, aiopcap_batch *batch, size_t *consumed,
+                        aiopcap_batch *batch, size_t *consumed,
                         size_t *wanted)
 {
     size_t at = 0;
@@ -351,7 +349,7 @@ int aiopcap_pcapng_scan(aiopcap_savefile *file, uint8_t *data, size_t length, in
             status = at_end ? ended(file, length - at, *wanted) : AIOPCAP_SCAN_MORE;
             break;
         }
-        status = block(file, data, at, (size_t)total, filter, batch);
+        status = block(file, data, at, (size_t)total, batch);
         if (status != AIOPCAP_SCAN_MORE)
             break;
         at += (size_t)total;

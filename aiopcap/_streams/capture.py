@@ -148,7 +148,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
                     batch = self._read_nowait()
                 if batch is None:
                     raise anyio.WouldBlock
-                self._hand.take(batch)
+                self._hand.take(self._source.passing(batch), batch)
 
     async def receive_batch(self) -> PacketBatch:
         """Wait for packets, and return all that one native call gave; always a checkpoint.
@@ -169,13 +169,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
 
     async def _receive_batch(self, max_packets: int | None) -> PacketBatch:
         await self._refill()
-        batch = self._hand.rest()
-        assert batch is not None, "refilled"
-        if max_packets is not None and len(batch) > max_packets:
-            self._hand.take(batch[max_packets:])
-            return batch[:max_packets]
-        self._hand.drop()
-        return batch
+        return self._hand.deliver(max_packets)
 
     async def _refill(self) -> None:
         """Return when there is a packet in hand; a checkpoint."""
@@ -187,7 +181,10 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
                 with translated:
                     batch = await self._read()
                 self._check_usable()
-                self._hand.take(batch)
+                passing = self._source.passing(batch)
+                self._hand.take(passing, batch)
+                if not passing:
+                    await anyio.lowlevel.checkpoint()
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -228,12 +225,8 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
             self._check_usable()
             self._source.set_filter(compiled)
         self._filter = None if filter is None else compiled.filter
-        self._filter_read(compiled.filter)
-
-    def _filter_read(self, filter: Filter) -> None:
-        """Drop what does not match from what was read before."""
-        if (batch := self._hand.rest()) is not None:
-            self._hand.take(filter.select(batch))
+        if (read := self._hand.undelivered()) is not None:
+            self._hand.take(compiled.filter.select(read), read)
 
     # -- the rest --------------------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """Reading savefiles."""
 
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import final
 
@@ -30,9 +29,8 @@ class _Fetching:
 
     def __init__(self, source: SavefileSource) -> None:
         self._source = source
-        self._filter: Filter | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiopcap-reader")
-        self._fetch: tuple[Filter | None, Future[list[PacketBatch]]] | None = None
+        self._fetch: Future[list[PacketBatch]] | None = None
         self._ready: deque[PacketBatch] = deque()
         self._waiter: anyio.CancelScope | None = None
         self._closed = False
@@ -55,7 +53,7 @@ class _Fetching:
             else:
                 fetch = self._fetch or self._start_fetch()
                 with anyio.CancelScope() as self._waiter:
-                    await to_thread.run_sync(wait, [fetch[1]], abandon_on_cancel=True)
+                    await to_thread.run_sync(wait, [fetch], abandon_on_cancel=True)
         return batch
 
     def read_nowait(self) -> PacketBatch | None:
@@ -64,21 +62,15 @@ class _Fetching:
             raise anyio.ClosedResourceError
         if self._source.waiting is not Waiting.BLOCK:
             return self._source.read_batch()
-        if not self._ready and self._fetch is not None and self._fetch[1].done():
-            read_with, done = self._fetch
-            if (failure := done.exception()) is not None:
+        if not self._ready and self._fetch is not None and self._fetch.done():
+            if (failure := self._fetch.exception()) is not None:
                 # It stays, and is raised by each later call.
                 raise failure.with_traceback(None)
-            self._ready.extend(self._selected(read_with, done.result()))
+            self._ready.extend(self._fetch.result())
             self._fetch = None
             if self._source.steady:
                 self._start_fetch()
         return self._ready.popleft() if self._ready else None
-
-    def filter_with(self, filter: Filter) -> None:
-        """Let only matching packets pass, of those that were read before too."""
-        self._filter = filter
-        self._ready = deque(self._selected(None, self._ready))
 
     def close(self) -> None:
         """Make the task that waits in `read` come back."""
@@ -89,16 +81,9 @@ class _Fetching:
         elif self._waiter is not None:
             self._waiter.cancel()
 
-    def _start_fetch(self) -> tuple[Filter | None, Future[list[PacketBatch]]]:
-        self._fetch = (self._filter, self._thread.submit(self._source.read_batches))
+    def _start_fetch(self) -> Future[list[PacketBatch]]:
+        self._fetch = self._thread.submit(self._source.read_batches)
         return self._fetch
-
-    def _selected(
-        self, read_with: Filter | None, batches: Iterable[PacketBatch]
-    ) -> Iterable[PacketBatch]:
-        if self._filter is None or self._filter is read_with:
-            return batches
-        return [kept for batch in batches if (kept := self._filter.select(batch))]
 
 
 @final
@@ -129,10 +114,6 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
     def timestamp_precision(self) -> int:
         """The digits of a second in the file's time stamps: 6 or 9."""
         return self._file.timestamp_precision
-
-    def _filter_read(self, filter: Filter) -> None:
-        super()._filter_read(filter)
-        self._fetching.filter_with(filter)
 
     async def _read(self) -> PacketBatch:
         return await self._fetching.read()
