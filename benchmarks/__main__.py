@@ -25,6 +25,8 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Result]]] = {
 }
 _NEED_HOSTS = {"live", "latency", "fairness"}
 
+_QUIET = 0.5  # load average below which the machine has nothing else to do
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
@@ -43,6 +45,9 @@ def main() -> None:
         f"Python {platform.python_version()}, {platform.system()} {platform.release()}, "
         f"{os.cpu_count()} processors"
     )
+    load = os.getloadavg()[0]
+    if load > _QUIET:
+        print(f"load average {load:.1f}: something else is running, which every number will show")
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="aiopcap-bench-", dir=options.folder) as folder:
         settings = Settings(Path(folder), options.quick)
