@@ -1,6 +1,7 @@
 """The devices that can be captured from."""
 
 import ipaddress
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,9 +91,17 @@ def findalldevs() -> list[Device]:
 
 def lookupnet(device: str) -> ipaddress.IPv4Network:
     """Return a device's IPv4 network (pcap_lookupnet(3PCAP))."""
+    name = device_name(device)
+    if device != "any":
+        # libpcap cuts a name that is too long, and answers for whatever device has the rest.
+        try:
+            socket.if_nametoindex(device)
+        except OSError:
+            code = lib.PCAP_ERROR_NO_SUCH_DEVICE
+            raise error_from_status(code, "", device) from None
     errors = ffi.new("char[]", lib.PCAP_ERRBUF_SIZE)
     network, netmask = ffi.new("unsigned int *"), ffi.new("unsigned int *")
-    status = lib.pcap_lookupnet(device_name(device), network, netmask, errors)
+    status = lib.pcap_lookupnet(name, network, netmask, errors)
     if status < 0:
         raise error_from_status(status, text(errors), device)
     # Both are in network order, as they lie in memory.

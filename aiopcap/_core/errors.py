@@ -3,10 +3,12 @@
 Lifetimes are not here: a closed, a busy or an ended stream raises anyio's own exceptions.
 """
 
+import copy
 import errno
 import os
 import shlex
 import sys
+from typing import TypeVar
 
 from aiopcap._native import ffi, lib
 
@@ -120,6 +122,23 @@ def capabilities_advice() -> str:
         "capturing needs the capability CAP_NET_RAW (and CAP_NET_ADMIN for monitor mode): run as "
         f"root, or grant it to this interpreter: sudo setcap cap_net_raw+ep {interpreter}"
     )
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def copy_of(error: E) -> E:
+    """Return a kept error to be raised once more.
+
+    The kept object itself would gather the frames of each raise, and with them hold the capture
+    that keeps it, in a cycle.
+    """
+    try:
+        fresh = copy.copy(error)
+    except Exception:
+        return error.with_traceback(None)  # an exception of a file object that cannot be copied
+    fresh.__cause__ = error.__cause__
+    return fresh
 
 
 def printable(name: str) -> str:

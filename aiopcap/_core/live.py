@@ -14,6 +14,7 @@ from aiopcap._core.devices import device_name
 from aiopcap._core.errors import (
     InterfaceGoneError,
     PcapError,
+    copy_of,
     error_from_status,
     status_text,
     text,
@@ -185,8 +186,7 @@ class LiveSource:
 
     def _read(self, max_packets: int) -> PacketBatch | None:
         if self._failure is not None and time.monotonic() >= self._last_block_at:
-            # Without the frames of earlier raises, which would pile up.
-            raise self._failure.with_traceback(None)
+            raise copy_of(self._failure)
         columns = self._columns.native
         if self._room < LEAST_ROOM + self.snaplen:
             self._take_arena()

@@ -6,7 +6,7 @@ from typing import Any
 from aiopcap._core.batch import PacketBatch, RawData
 from aiopcap._core.bytesource import ByteSource, Waiting
 from aiopcap._core.columns import Columns, new_uncleared
-from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, text
+from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, copy_of, text
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter
 from aiopcap._core.linktype import LinkType, linktype_from_file
 from aiopcap._core.resource import Resource
@@ -200,7 +200,7 @@ class SavefileSource:
         try:
             count = self._source.readinto(self._view[self._end :])
         except Exception as exc:
-            self._failure = exc
+            self._failure = copy_of(exc)
             raise
         if count is None:
             return False
@@ -229,5 +229,4 @@ class SavefileSource:
             name = self._source.name
             self._failure = kind(f"{name}: {message}" if name else message)
         if self._failure is not None:
-            # Without the frames of earlier raises, which would pile up.
-            raise self._failure.with_traceback(None)
+            raise copy_of(self._failure)

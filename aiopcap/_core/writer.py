@@ -15,7 +15,7 @@ from typing import Any
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import ByteTarget
-from aiopcap._core.errors import SavefileWriteError
+from aiopcap._core.errors import SavefileWriteError, copy_of
 from aiopcap._core.filter import check_snaplen
 from aiopcap._core.linktype import LinkType, linktype_to_file
 from aiopcap._core.packet import Packet
@@ -167,7 +167,7 @@ class SavefileWriter:
         self._owner.check()
         if self._failure is not None:
             self._reported = True
-            raise self._failure.with_traceback(None)
+            raise copy_of(self._failure)
 
     def sync(self) -> None:
         """Block until what was written is on the disk.
@@ -227,7 +227,7 @@ class SavefileWriter:
         except OSError as exc:
             self._failure = SavefileWriteError.of(exc, self._target.name)
         except Exception as exc:
-            self._failure = exc
+            self._failure = copy_of(exc)
         if self._failure is not None:
             self._take_back(buffer, done)
         buffer.clear()

@@ -11,6 +11,7 @@ from anyio.abc import ObjectReceiveStream
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytesource import Readable, Waiting, open_bytes
+from aiopcap._core.errors import copy_of
 from aiopcap._core.filter import Filter
 from aiopcap._core.packet import Packet
 from aiopcap._core.savefile import SavefileSource
@@ -33,6 +34,7 @@ class _Fetching:
         self._fetch: Future[list[PacketBatch]] | None = None
         self._ready: deque[PacketBatch] = deque()
         self._waiter: anyio.CancelScope | None = None
+        self._failure: BaseException | None = None
         self._closed = False
 
     async def prepare(self) -> None:
@@ -62,12 +64,14 @@ class _Fetching:
             raise anyio.ClosedResourceError
         if self._source.waiting is not Waiting.BLOCK:
             return self._source.read_batch()
+        if self._failure is not None:
+            raise copy_of(self._failure)
         if not self._ready and self._fetch is not None and self._fetch.done():
-            if (failure := self._fetch.exception()) is not None:
-                # It stays, and is raised by each later call.
-                raise failure.with_traceback(None)
-            self._ready.extend(self._fetch.result())
-            self._fetch = None
+            done, self._fetch = self._fetch, None
+            if (failure := done.exception()) is not None:
+                self._failure = copy_of(failure)
+                raise failure
+            self._ready.extend(done.result())
             if self._source.steady:
                 self._start_fetch()
         return self._ready.popleft() if self._ready else None
