@@ -41,7 +41,7 @@ async def test_a_capture_goes_on_when_the_link_is_up_again(veth: Veth, immediate
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(_collect, capture, seen)
-        for number in range(3):
+        for number in range(2):
             await wait_all_tasks_blocked()
             veth.send(numbered(10, start=10 * number))
             await until(lambda: len(seen) == 10 * (number + 1))  # noqa: B023 - called at once
@@ -50,10 +50,10 @@ async def test_a_capture_goes_on_when_the_link_is_up_again(veth: Veth, immediate
             with anyio.move_on_after(0.3):
                 await anyio.sleep_forever()
             veth.set_link(True)
-        veth.send(numbered(10, start=30))
-        await until(lambda: len(seen) == 40)
+        veth.send(numbered(10, start=20))
+        await until(lambda: len(seen) == 30)
         tasks.cancel_scope.cancel()
-    assert seen == list(range(40))
+    assert seen == list(range(30))
 
 
 async def test_packets_that_came_before_the_link_went_down_are_delivered(veth: Veth) -> None:
@@ -61,7 +61,7 @@ async def test_packets_that_came_before_the_link_went_down_are_delivered(veth: V
         veth.send(numbered(5))
         veth.set_link(False)
         assert numbers(await take(capture, 5)) == list(range(5))
-        with anyio.move_on_after(0.2) as scope:
+        with anyio.move_on_after(0.1) as scope:
             await capture.receive()
         assert scope.cancelled_caught
         veth.set_link(True)
@@ -72,7 +72,7 @@ async def test_packets_that_came_before_the_link_went_down_are_delivered(veth: V
 async def test_the_other_end_without_a_carrier_is_no_fault(veth: Veth) -> None:
     async with await open_live(veth.near) as capture:
         veth.set_link(False, "far")
-        with anyio.move_on_after(0.2) as scope:
+        with anyio.move_on_after(0.1) as scope:
             await capture.receive()
         assert scope.cancelled_caught
         veth.set_link(True, "far")
@@ -121,8 +121,17 @@ async def test_batches_end_with_the_error_too(veth: Veth) -> None:
         assert seen == list(range(5))
 
 
-@pytest.mark.parametrize("state", ["up", "down", "down for long", "without carrier"])
-@pytest.mark.parametrize("immediate", [False, True])
+@pytest.mark.parametrize(
+    ("state", "immediate"),
+    [
+        ("up", False),
+        ("up", True),
+        ("down", False),
+        ("down", True),
+        ("down for long", False),
+        ("without carrier", False),
+    ],
+)
 async def test_the_end_of_a_device_is_noticed_while_nothing_comes(
     veth: Veth, state: str, immediate: bool
 ) -> None:
@@ -142,7 +151,7 @@ async def test_the_end_of_a_device_is_noticed_while_nothing_comes(
             elif state != "up":
                 veth.set_link(False)
             if state == "down for long":
-                with anyio.move_on_after(0.5):
+                with anyio.move_on_after(0.3):
                     await anyio.sleep_forever()
             veth.delete()
             deleted = time.perf_counter()
