@@ -158,6 +158,17 @@ async def test_the_end_of_a_device_is_noticed_while_nothing_comes(
         assert noticed - deleted < 1
 
 
+@pytest.mark.parametrize("options", [{"immediate": True}, {}], ids=["immediate", "default"])
+async def test_the_end_of_an_idle_device_is_noticed_whatever_the_buffer_timeout(
+    veth: Veth, options: dict[str, Any]
+) -> None:
+    async with await open_live(veth.near, buffer_timeout=3, **options) as capture:
+        veth.delete()
+        deleted = time.perf_counter()
+        assert await _until_gone(capture) == []
+        assert time.perf_counter() - deleted < 1
+
+
 async def test_a_device_deleted_between_two_reads_is_noticed(veth: Veth) -> None:
     async with await open_live(veth.near) as capture:
         veth.send(numbered(1))

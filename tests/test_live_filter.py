@@ -85,6 +85,24 @@ async def test_a_new_filter_holds_for_packets_in_the_queue(veth: Veth) -> None:
         assert await collect(capture, 999) == list(range(10))
 
 
+@pytest.mark.parametrize("link_down", [False, True])
+async def test_each_new_filter_holds_for_what_the_last_one_let_through(
+    veth: Veth, link_down: bool
+) -> None:
+    async with await open_live(veth.near, immediate=True) as capture:
+        veth.send(MIXED)
+        await arrived(capture, 20)
+        if link_down:
+            veth.set_link(False)
+        await capture.set_filter("greater 100")
+        await capture.set_filter("less 100")
+        await capture.set_filter(None)
+        veth.set_link(True)
+        veth.send(end(60))
+        # None of what was there passes both.
+        assert await collect(capture, 999) == []
+
+
 async def test_a_new_filter_holds_for_packets_that_a_batch_left_over(veth: Veth) -> None:
     async with await open_live(veth.near, immediate=True) as capture:
         veth.send(MIXED)
