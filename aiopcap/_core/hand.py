@@ -41,12 +41,16 @@ class Hand:
         """Empty the hand."""
         self._batch = self._all = self._rows = self._cursor.rows = None
 
-    def begin_slice(self) -> bool:
-        """Let `packets` deliver for another while; False when there is nothing left."""
-        if self._rows is None or self._rows.position == self._rows.count:
-            return False
-        self._rows.allow(SLICE_NS)
-        return True
+    @property
+    def left(self) -> bool:
+        """Whether a packet is left."""
+        rows = self._rows
+        return rows is not None and rows.position < rows.count
+
+    def begin_slice(self) -> None:
+        """Let `packets` deliver for another while."""
+        if self._rows is not None:
+            self._rows.allow(SLICE_NS)
 
     @property
     def packets(self) -> Iterable[Packet]:

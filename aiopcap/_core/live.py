@@ -154,16 +154,17 @@ class LiveSource:
         with self._resource:
             return self._fd
 
-    def required_timeout(self) -> float | None:
-        """Return how long one wait may be, in seconds; None where readiness is always reported.
+    def readiness(self) -> tuple[int, float | None]:
+        """Return the descriptor to wait on, and how many seconds one wait may take.
 
-        It changes: on Linux it appears when the device goes down, as nothing reports its removal.
+        The time is None where readiness is always reported. It changes: on Linux it appears when
+        the device goes down, as nothing reports its removal.
         """
         with self._resource:
             if self._failure is not None:
-                return GONE_GRACE
+                return self._fd, GONE_GRACE
             timeout = lib.pcap_get_required_select_timeout(self._handle)
-            return timeout.tv_sec + timeout.tv_usec / 1e6 if timeout else None
+            return self._fd, timeout.tv_sec + timeout.tv_usec / 1e6 if timeout else None
 
     def read_batch(self, max_packets: int = BATCH_PACKETS) -> PacketBatch | None:
         """Return the packets that are ready, at most so many, or None.

@@ -14,6 +14,19 @@ from collections.abc import Callable
 from types import TracebackType
 
 
+class _Process:
+    """This process; kept up to date, as getpid(2) is a system call."""
+
+    number = os.getpid()
+
+
+def _note_process() -> None:
+    _Process.number = os.getpid()
+
+
+os.register_at_fork(after_in_child=_note_process)
+
+
 class Owner:
     """The process that something belongs to.
 
@@ -23,19 +36,19 @@ class Owner:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._process = os.getpid()
+        self._process = _Process.number
 
     @property
     def is_other(self) -> bool:
         """Whether this process is a fork of it."""
-        return self._process != os.getpid()
+        return self._process != _Process.number
 
     def check(self) -> None:
         """Raise RuntimeError in a fork."""
         if self.is_other:
             raise RuntimeError(
                 f"{self.name} was opened in process {self._process} and cannot be used in its "
-                f"fork, process {os.getpid()}: open a new one there"
+                f"fork, process {_Process.number}: open a new one there"
             )
 
 

@@ -86,8 +86,8 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
     # -- what a kind of capture defines ----------------------------------------------------------
 
     @abstractmethod
-    async def _read(self) -> PacketBatch:
-        """Wait for packets and return them; raises EOFError at the end."""
+    async def _wait(self) -> None:
+        """Wait until there may be something to read: a checkpoint."""
 
     def _read_nowait(self) -> PacketBatch | None:
         """Return packets that are there, or None; raises EOFError at the end."""
@@ -141,7 +141,8 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         with self._reading:
             self._check_usable()
             while True:
-                while self._hand.begin_slice():
+                while self._hand.left:
+                    self._hand.begin_slice()
                     for packet in self._hand.packets:
                         return packet
                 with translated:
@@ -175,20 +176,31 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         """Return when there is a packet in hand; a checkpoint."""
         with self._reading:
             self._check_usable()
-            await anyio.lowlevel.checkpoint()
-            self._check_usable()
-            while not self._hand.begin_slice():
+            # Waiting is a checkpoint; so there is one more only where there was nothing to wait
+            # for. What was read is in hand by then.
+            waited = False
+            while not self._hand.left:
                 with translated:
-                    batch = await self._read()
-                self._check_usable()
-                passing = self._source.passing(batch)
-                self._hand.take(passing, batch)
-                if not passing:
-                    await anyio.lowlevel.checkpoint()
+                    batch = self._read_nowait()
+                    if batch is None:
+                        await self._wait()
+                        waited = True
+                    else:
+                        self._hand.take(self._source.passing(batch), batch)
+                        if not self._hand.left:
+                            await anyio.lowlevel.checkpoint()
+                self._check_open()
+            if not waited:
+                await anyio.lowlevel.checkpoint()
+                self._check_open()
+            self._hand.begin_slice()
 
-    def _check_usable(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise anyio.ClosedResourceError
+
+    def _check_usable(self) -> None:
+        self._check_open()
         self._owner.check()
         if self._loop is not _current_loop():
             raise RuntimeError(f"{self!r} belongs to another event loop, or to another thread's")

@@ -5,7 +5,6 @@ from typing import final
 
 import anyio
 
-from aiopcap._core.batch import PacketBatch
 from aiopcap._core.constants import Direction, TimestampType
 from aiopcap._core.errors import PcapWarning
 from aiopcap._core.filter import Filter
@@ -77,17 +76,14 @@ class LiveCapture(Capture):
         with translated:
             return self._live.fileno()
 
-    async def _read(self) -> PacketBatch:
-        source = self._live
-        while (batch := source.read_batch()) is None:
-            fd, timeout = source.fileno(), source.required_timeout()
-            # A readable descriptor may have no packet: the next round waits again.
-            if timeout is None:
-                await anyio.wait_readable(fd)
-            else:
-                with anyio.move_on_after(min(max(timeout, SHORTEST_POLL), LONGEST_POLL)):
-                    await (anyio.sleep_forever() if fd < 0 else anyio.wait_readable(fd))
-        return batch
+    async def _wait(self) -> None:
+        # A readable descriptor may have no packet: whoever waits reads, and waits again.
+        fd, timeout = self._live.readiness()
+        if timeout is None:
+            await anyio.wait_readable(fd)
+        else:
+            with anyio.move_on_after(min(max(timeout, SHORTEST_POLL), LONGEST_POLL)):
+                await (anyio.sleep_forever() if fd < 0 else anyio.wait_readable(fd))
 
 
 async def open_live(

@@ -5,7 +5,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import final
 
 import anyio
-import anyio.lowlevel
 from anyio import to_thread
 from anyio.abc import ObjectReceiveStream
 
@@ -45,18 +44,14 @@ class _Fetching:
             while not self._source.prepare():
                 await anyio.wait_readable(self._source.fileno())
 
-    async def read(self) -> PacketBatch:
-        """Wait for the next batch."""
-        while not (batch := self.read_nowait()):
-            if batch is not None:
-                await anyio.lowlevel.checkpoint()
-            elif self._source.waiting is Waiting.POLL:
-                await anyio.wait_readable(self._source.fileno())
-            else:
-                fetch = self._fetch or self._start_fetch()
-                with anyio.CancelScope() as self._waiter:
-                    await to_thread.run_sync(wait, [fetch], abandon_on_cancel=True)
-        return batch
+    async def wait(self) -> None:
+        """Wait until there may be something to read."""
+        if self._source.waiting is Waiting.POLL:
+            await anyio.wait_readable(self._source.fileno())
+        else:
+            fetch = self._fetch or self._start_fetch()
+            with anyio.CancelScope() as self._waiter:
+                await to_thread.run_sync(wait, [fetch], abandon_on_cancel=True)
 
     def read_nowait(self) -> PacketBatch | None:
         """Return the next batch if it is there."""
@@ -77,7 +72,7 @@ class _Fetching:
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
-        """Make the task that waits in `read` come back."""
+        """Make the task that is in `wait` come back."""
         self._closed = True
         self._thread.shutdown(wait=False)
         if self._source.waiting is Waiting.POLL:
@@ -119,8 +114,8 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
         """The digits of a second in the file's time stamps: 6 or 9."""
         return self._file.timestamp_precision
 
-    async def _read(self) -> PacketBatch:
-        return await self._fetching.read()
+    async def _wait(self) -> None:
+        await self._fetching.wait()
 
     def _read_nowait(self) -> PacketBatch | None:
         return self._fetching.read_nowait()
