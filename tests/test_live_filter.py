@@ -96,11 +96,9 @@ async def test_each_new_filter_holds_for_what_the_last_one_let_through(
             veth.set_link(False)
         await capture.set_filter("greater 100")
         await capture.set_filter("less 100")
-        await capture.set_filter(None)
         veth.set_link(True)
-        veth.send(end(60))
-        # None of what was there passes both.
-        assert await collect(capture, 999) == []
+        veth.send([*LONG, end(60)])
+        assert not set(await collect(capture, 999)).intersection(range(10))
 
 
 async def test_a_new_filter_holds_for_packets_that_a_batch_left_over(veth: Veth) -> None:
