@@ -118,10 +118,9 @@ class PacketBatch(Sequence[Packet]):
 
     # -- for the core ----------------------------------------------------------------------------
 
-    def _rows(self) -> "Rows[Packet]":
+    def _rows(self) -> Rows:
         """Return the native iterator over the packets."""
         return Rows(
-            Packet,
             self._first,
             self._count,
             *self._data,

@@ -23,7 +23,7 @@ class Hand:
         self._cursor = Cursor()
         self._batch: PacketBatch | None = None
         self._all: PacketBatch | None = None
-        self._rows: Rows[Packet] | None = None
+        self._rows: Rows | None = None
 
     def take(self, passing: PacketBatch, everything: PacketBatch) -> None:
         """Put a batch in the place of what is in hand.

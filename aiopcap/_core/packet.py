@@ -1,81 +1,68 @@
-"""One packet."""
+"""One packet: the part of `Packet` that is Python.
+
+The type and its fields are C, as the cost of a loop over packets is that of making them. What is
+called rarely is written here and added to it.
+"""
 
 import datetime as dt
-from typing import final
 
 from aiopcap._core.errors import printable
 from aiopcap._core.linktype import LinkType
-from aiopcap._native import PacketBase
+from aiopcap._native import Packet
+
+__all__ = ["Packet"]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-@final
-class Packet(PacketBase):
-    """A packet as it was captured, or as it is to be written: an immutable value.
+def _captured_length(packet: Packet) -> int:
+    """How many bytes were captured: `len(data)`."""
+    return len(packet)
 
-    `len(packet)`, `bytes(packet)` and `memoryview(packet)` are those of its data. Two packets are
-    equal when their data, time stamps and wire lengths are; where they came from does not count.
 
-    Args:
-        data: The bytes, from the link-layer header on.
-        timestamp_ns: Nanoseconds since 1970-01-01 00:00 UTC.
-        wire_length: How many bytes it had on the wire; as many as `data` where not given.
-        linktype: What the data begins with, where known.
-        interface: The device that it came from, where known.
-    """
+def _timestamp(packet: Packet) -> float:
+    """Seconds since 1970, as a float: convenient, and exact to about 0.2 µs only."""
+    return packet.timestamp_ns / 1e9
 
-    __slots__ = ()
 
-    linktype: LinkType | None
+def _datetime(packet: Packet) -> dt.datetime:
+    """The time stamp as an aware `datetime.datetime` in UTC, cut to microseconds."""
+    return _EPOCH + dt.timedelta(microseconds=packet.timestamp_ns // 1000)
 
-    @property
-    def captured_length(self) -> int:
-        """How many bytes were captured: `len(data)`."""
-        return len(self)
 
-    @property
-    def timestamp(self) -> float:
-        """Seconds since 1970, as a float: convenient, and exact to about 0.2 µs only."""
-        return self.timestamp_ns / 1e9
+def _bytes(packet: Packet) -> bytes:
+    return packet.data
 
-    @property
-    def datetime(self) -> dt.datetime:
-        """The time stamp as an aware `datetime.datetime` in UTC, cut to microseconds."""
-        return _EPOCH + dt.timedelta(microseconds=self.timestamp_ns // 1000)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Packet):
-            return NotImplemented
-        return (
-            self.timestamp_ns == other.timestamp_ns
-            and self.wire_length == other.wire_length
-            and self.data == other.data
-        )
+def _value(packet: Packet) -> tuple[int, int, bytes]:
+    return (packet.timestamp_ns, packet.wire_length, packet.data)
 
-    def __hash__(self) -> int:
-        return hash((self.timestamp_ns, self.wire_length, self.data))
 
-    def __bytes__(self) -> bytes:
-        return self.data
+def _equal(packet: Packet, other: object) -> bool:
+    return _value(packet) == _value(other) if isinstance(other, Packet) else NotImplemented
 
-    def __repr__(self) -> str:
-        # Never the contents: reprs end up in logs.
-        seconds, fraction = divmod(self.timestamp_ns, 1_000_000_000)
-        when = (_EPOCH + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
-        cut = f" of {self.wire_length}" if self.wire_length != len(self) else ""
-        source = f" {printable(self.interface)}" if self.interface else ""
-        return f"<Packet {when}.{fraction:09d}Z{source} {len(self)}{cut} bytes>"
 
-    def __reduce__(self) -> tuple[object, ...]:
-        state = (self.data, self.timestamp_ns, self.wire_length, self.linktype, self.interface)
-        return (_restore, state)
+def _hash(packet: Packet) -> int:
+    return hash(_value(packet))
+
+
+def _repr(packet: Packet) -> str:
+    # Never the contents: reprs end up in logs.
+    seconds, fraction = divmod(packet.timestamp_ns, 1_000_000_000)
+    when = (_EPOCH + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    cut = f" of {packet.wire_length}" if packet.wire_length != len(packet) else ""
+    source = f" {printable(packet.interface)}" if packet.interface else ""
+    return f"<Packet {when}.{fraction:09d}Z{source} {len(packet)}{cut} bytes>"
+
+
+def _reduce(packet: Packet) -> tuple[object, ...]:
+    return (_restore, (*_value(packet), packet.linktype, packet.interface))
 
 
 def _restore(
-    data: bytes,
     timestamp_ns: int,
     wire_length: int,
+    data: bytes,
     linktype: LinkType | None,
     interface: str | None,
 ) -> Packet:
@@ -86,3 +73,16 @@ def _restore(
         linktype=linktype,
         interface=interface,
     )
+
+
+for _name, _attribute in {
+    "captured_length": property(_captured_length),
+    "timestamp": property(_timestamp),
+    "datetime": property(_datetime),
+    "__bytes__": _bytes,
+    "__eq__": _equal,
+    "__hash__": _hash,
+    "__repr__": _repr,
+    "__reduce__": _reduce,
+}.items():
+    setattr(Packet, _name, _attribute)

@@ -1,16 +1,16 @@
 """Floor 0, native: all the C, compiled, and the one place where Python meets it.
 
-`ffi` and `lib` are cffi's view of libpcap and of aiopcap's own C; `PacketBase` and `Rows` are the
+`ffi` and `lib` are cffi's view of libpcap and of aiopcap's own C; `Packet` and `Rows` are the
 C types behind packets.
 """
 
 from importlib.metadata import version as _version
 
 from aiopcap._native._libpcap import ffi, lib
-from aiopcap._native._packets import Cursor, PacketBase, Rows, Stream
+from aiopcap._native._packets import Cursor, Packet, Rows, Stream
 from aiopcap._native._packets import version as _packets_version
 
-__all__ = ["Cursor", "PacketBase", "Rows", "Stream", "ffi", "lib"]
+__all__ = ["Cursor", "Packet", "Rows", "Stream", "ffi", "lib"]
 
 
 def check_version(compiled: str, package: str) -> None:

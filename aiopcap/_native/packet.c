@@ -1,4 +1,8 @@
-/* The C part of aiopcap.Packet: its fields, and its bytes as a buffer. */
+/*
+ * aiopcap.Packet: its fields, and its bytes as a buffer.  What is called rarely is Python, and added
+ * to the type by aiopcap._core.packet.  A Python subclass would do as well, but every class made by
+ * Python is of the garbage collector's kind, and half as fast to make.
+ */
 #include "packets.h"
 
 #include <stdint.h>
@@ -65,7 +69,7 @@ static void packet_dealloc(PyObject *self)
     Py_XDECREF(packet->data);
     Py_XDECREF(packet->linktype);
     Py_XDECREF(packet->interface);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    PyObject_Free(self);        /* what tp_free is, without looking it up for each packet */
     Py_DECREF((PyObject *)type);
 }
 
@@ -93,7 +97,24 @@ static PyMemberDef packet_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+PyDoc_STRVAR(packet_doc,
+"Packet(data, *, timestamp_ns=0, wire_length=None, linktype=None, interface=None)\n"
+"--\n"
+"\n"
+"A packet as it was captured, or as it is to be written: an immutable value.\n"
+"\n"
+"`len(packet)`, `bytes(packet)` and `memoryview(packet)` are those of its data. Two packets are\n"
+"equal when their data, time stamps and wire lengths are; where they came from does not count.\n"
+"\n"
+"Args:\n"
+"    data: The bytes, from the link-layer header on.\n"
+"    timestamp_ns: Nanoseconds since 1970-01-01 00:00 UTC.\n"
+"    wire_length: How many bytes it had on the wire; as many as `data` where not given.\n"
+"    linktype: What the data begins with, where known.\n"
+"    interface: The device that it came from, where known.\n");
+
 static PyType_Slot packet_slots[] = {
+    {Py_tp_doc, (void *)packet_doc},
     {Py_tp_new, packet_new},
     {Py_tp_dealloc, packet_dealloc},
     {Py_tp_members, packet_members},
@@ -103,8 +124,8 @@ static PyType_Slot packet_slots[] = {
 };
 
 PyType_Spec aiopcap_packet_spec = {
-    .name = "aiopcap._native._packets.PacketBase",
+    .name = "aiopcap.Packet",
     .basicsize = sizeof(aiopcap_packet),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT,
     .slots = packet_slots,
 };

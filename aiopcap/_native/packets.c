@@ -1,7 +1,7 @@
 /* The extension module of the C types behind packets. */
 #include "packets.h"
 
-PyTypeObject *aiopcap_rows_type, *aiopcap_cursor_type, *aiopcap_step_type;
+PyTypeObject *aiopcap_packet_type, *aiopcap_rows_type, *aiopcap_cursor_type, *aiopcap_step_type;
 
 /* The module keeps each type alive; one that C needs to find is noted in slot. */
 static int add_type(PyObject *module, const char *name, PyType_Spec *spec, PyTypeObject **slot)
@@ -20,7 +20,7 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec, PyTyp
 
 static int module_exec(PyObject *module)
 {
-    if (add_type(module, "PacketBase", &aiopcap_packet_spec, NULL) < 0
+    if (add_type(module, "Packet", &aiopcap_packet_spec, &aiopcap_packet_type) < 0
         || add_type(module, "Rows", &aiopcap_rows_spec, &aiopcap_rows_type) < 0
         || add_type(module, "Cursor", &aiopcap_cursor_spec, &aiopcap_cursor_type) < 0
         || add_type(module, "Stream", &aiopcap_stream_spec, NULL) < 0

@@ -19,7 +19,7 @@ extern PyType_Spec aiopcap_packet_spec, aiopcap_rows_spec;
 extern PyType_Spec aiopcap_cursor_spec, aiopcap_stream_spec, aiopcap_step_spec;
 
 /* Set when the module is loaded. */
-extern PyTypeObject *aiopcap_rows_type, *aiopcap_cursor_type, *aiopcap_step_type;
+extern PyTypeObject *aiopcap_packet_type, *aiopcap_rows_type, *aiopcap_cursor_type, *aiopcap_step_type;
 
 int aiopcap_rows_deliver(PyObject *rows);
 PyObject *aiopcap_rows_take(PyObject *rows);

@@ -22,7 +22,6 @@ enum { DATA, TIMESTAMPS, OFFSETS, CAPTURED, WIRE, INTERFACES, BUFFERS };
  */
 typedef struct {
     PyObject_HEAD
-    PyTypeObject *packet_type;
     PyObject *linktype;
     PyObject *interface;        /* of every packet; or a dict by number, for a column of them */
     Py_buffer buffers[BUFFERS];
@@ -72,7 +71,7 @@ static PyObject *row_packet(rows_object *rows, Py_ssize_t position)
         PyErr_SetString(PyExc_ValueError, "a packet's bytes are outside the batch's data");
         return NULL;
     }
-    packet = (aiopcap_packet *)PyType_GenericAlloc(rows->packet_type, 0);
+    packet = (aiopcap_packet *)PyType_GenericAlloc(aiopcap_packet_type, 0);
     if (packet == NULL)
         return NULL;
     packet->timestamp_ns = ((const int64_t *)rows->buffers[TIMESTAMPS].buf)[row];
@@ -155,15 +154,14 @@ static int take_buffers(rows_object *rows, PyObject **from)
 
 static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"packet_type", "first", "count", "data", "data_start", "data_size",
+    static char *names[] = {"first", "count", "data", "data_start", "data_size",
                             "timestamps_ns", "offsets", "captured_lengths", "wire_lengths",
                             "interfaces", "linktype", "interface", NULL};
-    PyObject *packet_type, *from[BUFFERS], *linktype, *interface;
+    PyObject *from[BUFFERS], *linktype, *interface;
     Py_ssize_t first, count, data_start, data_size;
     rows_object *rows;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OnnOnnOOOOOOO:Rows", names, &packet_type,
-                                     &first, &count, &from[DATA], &data_start, &data_size,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nnOnnOOOOOOO:Rows", names, &first, &count, &from[DATA], &data_start, &data_size,
                                      &from[TIMESTAMPS], &from[OFFSETS], &from[CAPTURED],
                                      &from[WIRE], &from[INTERFACES], &linktype, &interface))
         return NULL;
@@ -174,7 +172,6 @@ static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     rows = (rows_object *)PyType_GenericAlloc(type, 0);
     if (rows == NULL)
         return NULL;
-    rows->packet_type = (PyTypeObject *)Py_NewRef(packet_type);
     rows->linktype = Py_NewRef(linktype);
     rows->interface = Py_NewRef(interface);
     rows->first = first;
@@ -194,7 +191,6 @@ static int rows_traverse(PyObject *self, visitproc visit, void *arg)
     int which;
 
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT((PyObject *)rows->packet_type);
     Py_VISIT(rows->interface);
     for (which = 0; which < BUFFERS; which++)
         Py_VISIT(rows->buffers[which].obj);
@@ -210,7 +206,6 @@ static void rows_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     for (which = 0; which < BUFFERS; which++)
         PyBuffer_Release(&rows->buffers[which]);
-    Py_XDECREF((PyObject *)rows->packet_type);
     Py_XDECREF(rows->linktype);
     Py_XDECREF(rows->interface);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);

@@ -154,6 +154,7 @@ typedef struct {
     PyObject_HEAD
     cursor_object *cursor;
     PyObject *wait;             /* called for the coroutine that waits for the next packet */
+    step_object *step;          /* the last one, to be used again when nobody has it any more */
 } stream_object;
 
 static PyObject *stream_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -180,14 +181,19 @@ static PyObject *stream_anext(PyObject *self)
 {
     stream_object *stream = (stream_object *)self;
     PyObject *rows = stream->cursor->rows;
-    step_object *step;
+    step_object *step = stream->step;
 
     if (rows == NULL || !aiopcap_rows_deliver(rows))
         return PyObject_CallNoArgs(stream->wait);
-    step = (step_object *)PyType_GenericAlloc(aiopcap_step_type, 0);
-    if (step != NULL)
+    if (step == NULL || Py_REFCNT((PyObject *)step) > 1) {
+        step = (step_object *)PyType_GenericAlloc(aiopcap_step_type, 0);
+        if (step == NULL)
+            return NULL;
         step->cursor = (cursor_object *)Py_NewRef((PyObject *)stream->cursor);
-    return (PyObject *)step;
+        Py_XDECREF((PyObject *)stream->step);
+        stream->step = step;
+    }
+    return Py_NewRef((PyObject *)step);
 }
 
 static int stream_traverse(PyObject *self, visitproc visit, void *arg)
@@ -205,6 +211,7 @@ static void stream_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     Py_XDECREF((PyObject *)((stream_object *)self)->cursor);
     Py_XDECREF(((stream_object *)self)->wait);
+    Py_XDECREF((PyObject *)((stream_object *)self)->step);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF((PyObject *)type);
 }

@@ -77,6 +77,9 @@ class LiveCapture(Capture):
             return self._live.fileno()
 
     async def _wait(self) -> None:
+        if pause := self._live.pause():
+            await anyio.sleep(pause)
+            return
         # A readable descriptor may have no packet: whoever waits reads, and waits again.
         fd, timeout = self._live.readiness()
         if timeout is None:
