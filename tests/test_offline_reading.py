@@ -344,3 +344,12 @@ async def test_cancelling_set_filter_leaves_the_old_one() -> None:
         assert scope.cancelled_caught
         assert str(capture.filter) == "udp"
         assert mixed((await rest_of(capture)).packets) == list(range(0, COUNT, 3))
+
+
+async def test_the_filter_of_an_unknown_link_type() -> None:
+    content = pcap_bytes(records(numbered(3)), linktype=65535)
+    async with await aiopcap.open_offline(content) as capture:
+        await capture.set_filter(None)
+        with pytest.raises(aiopcap.FilterError, match="unknown data link type 65535"):
+            await capture.set_filter("ip")
+        assert len((await rest_of(capture)).packets) == 3

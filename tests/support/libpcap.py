@@ -1,4 +1,4 @@
-"""What libpcap itself reads from a savefile, through ctypes: nothing of aiopcap is in between."""
+"""What libpcap itself says, through ctypes: nothing of aiopcap is in between."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import pytest
 
 from .pcapfiles import Record
 
-__all__ = ["LibpcapReading", "libpcap_read"]
+__all__ = ["LibpcapReading", "libpcap_read", "libpcap_refusal"]
 
 _ERROR_SIZE = 256
 _NANOSECONDS = 1
 _END = -2
+_NO_NETMASK = 0xFFFFFFFF
 
 
 class _Header(ctypes.Structure):
@@ -61,9 +62,39 @@ def _library() -> Any:
     )
     library.pcap_next_ex.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     library.pcap_geterr.restype = ctypes.c_char_p
+    library.pcap_open_dead.restype = ctypes.c_void_p
+    library.pcap_open_dead.argtypes = (ctypes.c_int, ctypes.c_int)
+    library.pcap_compile.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_uint,
+    )
+    library.pcap_freecode.argtypes = (ctypes.c_void_p,)
     for function in ("pcap_geterr", "pcap_close", "pcap_datalink", "pcap_snapshot"):
         getattr(library, function).argtypes = (ctypes.c_void_p,)
     return library
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.c_void_p))
+
+
+def libpcap_refusal(expression: str, linktype: int) -> str | None:
+    """Say in libpcap's words why an expression does not compile; None where it does."""
+    library = _library()
+    handle = library.pcap_open_dead(linktype, 262144)
+    program = _Program()
+    try:
+        reference = ctypes.byref(program)
+        if library.pcap_compile(handle, reference, expression.encode(), 1, _NO_NETMASK) < 0:
+            words: str = library.pcap_geterr(handle).decode(errors="replace")
+            return words
+        library.pcap_freecode(reference)
+        return None
+    finally:
+        library.pcap_close(handle)
 
 
 def libpcap_read(savefile: str | PathLike[str]) -> LibpcapReading:
