@@ -33,7 +33,7 @@ GATHER_SHARE = 16
 GATHER_LEAST_BUFFER = 4 * 1024 * 1024
 
 # How often to read before a filter is set; a flood must not keep that from happening.
-EARLY_READS = 64
+EARLY_READS = 8
 
 # Seconds after the buffer timeout until the kernel's timer has surely run.
 GONE_GRACE = 0.02
@@ -70,9 +70,7 @@ class LiveSource:
             self._activate(options)
             self.filter: Filter | None = None
             if filter is not None:
-                compiled = self.compile(filter)
-                self.set_filter(compiled)
-                self.filter = compiled.filter
+                self.set_filter(self.compile(filter))
         except BaseException:
             self.close()
             raise
@@ -125,12 +123,15 @@ class LiveSource:
         self._totals = [0, 0, 0]
         self._seen = [0, 0, 0]
         self._delivered = 0
+        self._host_clock = "adapter" not in (options.timestamp_type or "")
         self._not_before_ns = 0
+        self._not_before_until = 0.0
         self._early: deque[PacketBatch] = deque()
         self._polled = 0
         self._failure: PcapError | None = None
         self._last_block_at = 0.0
         self._buffer_timeout = options.buffer_timeout
+        self._blocks = not options.immediate
         self._interfaces: dict[int, str] = {}
         self._room = 0
         size = DEFAULT_BUFFER_SIZE if options.buffer_size is None else options.buffer_size
@@ -196,9 +197,14 @@ class LiveSource:
             PcapError: If libpcap failed otherwise; the handle is of no more use.
         """
         with self._resource:
-            if self._early:
-                return self._early.popleft()
+            while self._early:
+                early = self._early.popleft()
+                if kept := early if self.filter is None else self.filter.select(early):
+                    return kept
             batch = self._read(max_packets)
+            # Not for long: a clock that was set back must not hide what comes.
+            if time.monotonic() >= self._not_before_until:
+                self._not_before_ns = 0
             while batch is not None and self._not_before_ns:
                 late = bisect_left(batch.timestamps_ns, self._not_before_ns)
                 if late < len(batch):
@@ -232,10 +238,14 @@ class LiveSource:
     def _fail(self, failure: PcapError) -> None:
         self._failure = failure
         self._last_block_at = time.monotonic()
-        if isinstance(failure, InterfaceGoneError):
-            # The last packets may lie in a block of the ring that the kernel is still filling; it
+        if isinstance(failure, InterfaceGoneError) and self._blocks and self._unread():
+            # The last packets lie in a block of the ring that the kernel is still filling; it
             # hands it over when the buffer timeout ends, whether the device is there or not.
             self._last_block_at += self._buffer_timeout + GONE_GRACE
+
+    def _unread(self) -> bool:
+        counters = self.statistics()
+        return counters.received - counters.dropped > self._delivered
 
     def _batch(self, start: int) -> PacketBatch:
         columns = self._columns.native
@@ -272,18 +282,19 @@ class LiveSource:
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from now on, those in the kernel's buffer included."""
         with self._resource:
+            self._read_early()
             try:
-                self._read_early(compiled)
                 self._install(compiled)
-            except InterfaceGoneError:
-                raise
             except PcapError:
                 # A link that went down in between left its error for whoever reads next.
-                self._read_early(compiled)
+                self._read_early()
                 self._install(compiled)
+            self.filter = compiled.filter
+            if compiled.asks_kernel:
+                self._early.clear()
 
-    def _read_early(self, compiled: CompiledFilter) -> None:
-        """Read what is there, for `read_batch`.
+    def _read_early(self) -> None:
+        """Read what is there, for `read_batch` to filter and return.
 
         libpcap notices by reading that a link is down, and changes its ways. Setting a filter, it
         meets the same error without knowing it.
@@ -292,9 +303,7 @@ class LiveSource:
             batch = self._read(BATCH_PACKETS)
             if batch is None:
                 break
-            kept = compiled.filter.select(batch)
-            if kept and not compiled.asks_kernel:
-                self._early.append(kept)
+            self._early.append(batch)
 
     def _install(self, compiled: CompiledFilter) -> None:
         if not compiled.asks_kernel:
@@ -308,7 +317,9 @@ class LiveSource:
         error = lib.aiopcap_attach_filter(self._fd, compiled.program)
         if error:
             raise PcapError(f"{self.device}: cannot set the filter: {os.strerror(error)}")
-        self._not_before_ns = time.time_ns()
+        if self._host_clock:
+            self._not_before_ns = time.time_ns()
+            self._not_before_until = time.monotonic() + 1
 
     def passing(self, batch: PacketBatch) -> PacketBatch:
         """Return all of it: what does not match was not read."""
