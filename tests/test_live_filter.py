@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import wait_all_tasks_blocked
 
@@ -11,7 +12,7 @@ from aiopcap import LinkType, open_live
 
 from .support.frames import frame, number_of, numbered, udp_frame, vlan_frame
 from .support.veth import Veth
-from .support_live import PATIENCE, arrived, numbers, take
+from .support_live import PATIENCE, arrived, numbers, take, until
 
 pytestmark = pytest.mark.anyio
 
@@ -133,6 +134,39 @@ async def test_a_new_filter_holds_for_a_reader_that_waits(veth: Veth) -> None:
     assert [number for number in seen if number >= 100] == list(range(100, 110))
     first = [number for number in seen if number < 100]
     assert first == list(range(len(first)))
+
+
+async def test_a_change_of_the_filter_takes_no_packet_from_a_reader_that_waits(veth: Veth) -> None:
+    """The last packet before the change is delivered, though no other follows that wakes anybody."""
+    seen: list[int] = []
+    sent = 0
+    changing = True
+
+    async def read() -> None:
+        async for packet in capture:
+            seen.append(number_of(packet.data))
+
+    async def send_at_every_turn() -> None:
+        nonlocal sent
+        while changing:
+            veth.send(numbered(1, start=sent))
+            sent += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with (
+        await open_live(veth.near, immediate=True, snaplen=100) as capture,
+        anyio.create_task_group() as readers,
+    ):
+        readers.start_soon(read)
+        for _ in range(30):
+            async with anyio.create_task_group() as tasks:
+                changing = True
+                tasks.start_soon(send_at_every_turn)
+                await capture.set_filter("less 100")
+                changing = False
+            await until(lambda: len(seen) == sent)
+        readers.cancel_scope.cancel()
+    assert seen == list(range(sent))
 
 
 async def test_no_filter_lets_everything_pass_again(veth: Veth) -> None:
