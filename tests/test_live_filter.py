@@ -137,14 +137,15 @@ async def test_a_new_filter_holds_for_a_reader_that_waits(veth: Veth) -> None:
 
 
 async def test_a_change_of_the_filter_takes_no_packet_from_a_reader_that_waits(veth: Veth) -> None:
-    """The last packet before the change is delivered, though no other follows that wakes anybody."""
+    """The last one before the change is delivered, though no other follows that wakes anybody."""
     seen: list[int] = []
     sent = 0
     changing = True
 
     async def read() -> None:
+        nonlocal seen
         async for packet in capture:
-            seen.append(number_of(packet.data))
+            seen += numbers([packet])
 
     async def send_at_every_turn() -> None:
         nonlocal sent
