@@ -82,7 +82,7 @@ class FileObjectTarget:
 
     def sync(self) -> None:
         """Flush it, and its descriptor's file where it has one."""
-        self._file.flush()
+        self.close()
         if hasattr(self._file, "fileno"):
             try:
                 os.fsync(self._file.fileno())

@@ -2,7 +2,6 @@
 
 import ipaddress
 import operator
-import sys
 import threading
 from typing import Any, NamedTuple
 
@@ -141,11 +140,11 @@ class CompiledFilter(NamedTuple):
     """A filter as a source needs it.
 
     Attributes:
-        filter: For packets in memory.
+        filter: For packets in memory; None where all pass.
         program: For the source itself; the same but for a live handle.
     """
 
-    filter: Filter
+    filter: Filter | None
     program: Any
 
     @property
@@ -223,7 +222,7 @@ def compile(
         linktype: What the packets begin with.
         snaplen: The most bytes of a packet that are accepted.
         optimize: Whether to run libpcap's optimizer.
-        netmask: The IPv4 netmask of the network, as a number or in dotted form; needed for
+        netmask: The IPv4 netmask of the network, as a number (0xffffff00) or in dotted form; needed for
             "ip broadcast" only.
 
     Raises:
@@ -234,8 +233,7 @@ def compile(
     if isinstance(netmask, int) and not 0 <= netmask < 2**32:
         raise ValueError(f"netmask must have 32 bits, not {netmask}")
     if isinstance(netmask, str):
-        # libpcap takes the number as it lies in memory, in network order.
-        netmask = int.from_bytes(ipaddress.IPv4Address(netmask).packed, sys.byteorder)
+        netmask = int(ipaddress.IPv4Address(netmask))
     return Filter(
         expression,
         linktype=LinkType(linktype),

@@ -77,6 +77,8 @@ class LiveSource:
 
     # -- opening ---------------------------------------------------------------------------------
 
+    checksum_bits = 0  # only savefiles say it
+
     def _error_text(self) -> str:
         return text(lib.pcap_geterr(self._handle))
 
@@ -265,7 +267,7 @@ class LiveSource:
 
     # -- the rest --------------------------------------------------------------------------------
 
-    def compile(self, filter: str | Filter) -> CompiledFilter:
+    def compile(self, filter: str | Filter | None) -> CompiledFilter:
         """Compile for this handle; may block on host names.
 
         Some expressions ("vlan", "inbound") compile to other programs for a live handle, which
@@ -273,6 +275,8 @@ class LiveSource:
         needed: the first for the kernel, the second for packets that were read already.
         """
         with self._resource:
+            if filter is None:
+                return CompiledFilter(None, compile_program(self._handle, ""))
             plain = as_filter(filter, self.linktype, self.snaplen)
             program = compile_program(
                 self._handle, plain.expression, optimize=plain.optimize, netmask=plain.netmask

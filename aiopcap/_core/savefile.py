@@ -80,6 +80,7 @@ class SavefileSource:
         self.linktype: LinkType = linktype_from_file(parser.linktype)
         self.snaplen: int = parser.snaplen
         self.version: tuple[int, int] = (parser.major, parser.minor)
+        self.checksum_bits: int = parser.checksum_bits
         self.byte_swapped: bool = bool(parser.swapped)
         self.timestamp_precision: int = parser.digits
         self.format: str = "pcapng" if parser.format == lib.AIOPCAP_FORMAT_PCAPNG else "pcap"
@@ -145,8 +146,10 @@ class SavefileSource:
                 batches.append(batch)
         return batches
 
-    def compile(self, filter: str | Filter) -> CompiledFilter:
+    def compile(self, filter: str | Filter | None) -> CompiledFilter:
         """Compile for this file; may block on host names."""
+        if filter is None:
+            return CompiledFilter(None, None)
         plain = as_filter(filter, self.linktype, self.snaplen)
         return CompiledFilter(plain, plain._program)
 

@@ -18,6 +18,8 @@ class PacketSource(Protocol):
 
     linktype: LinkType
     snaplen: int
+    # What a pcap header says of the frames' checksums, beside the link type.
+    checksum_bits: int
 
     def read_batch(self) -> PacketBatch | None:
         """Return packets that are there, or None.
@@ -30,7 +32,7 @@ class PacketSource(Protocol):
     def fileno(self) -> int:
         """Return the descriptor to wait on, or -1."""
 
-    def compile(self, filter: str | Filter) -> CompiledFilter:
+    def compile(self, filter: str | Filter | None) -> CompiledFilter:
         """Compile for this source; may block on host names, and run beside the other calls."""
 
     def set_filter(self, compiled: CompiledFilter) -> None:

@@ -36,11 +36,14 @@ class SavefileFormat:
         linktype: What every packet begins with.
         snaplen: The most bytes of a packet.
         precision: "nano" or "micro".
+        checksum_bits: The upper bits of the header's link type field, which tell how long the
+            frames' checksums are.
     """
 
     linktype: LinkType
     snaplen: int
     precision: str
+    checksum_bits: int = 0
 
     def __post_init__(self) -> None:
         check_snaplen(self.snaplen)
@@ -51,7 +54,7 @@ class SavefileFormat:
 
     def header(self) -> bytes:
         """Return the 24 bytes."""
-        number = linktype_to_file(self.linktype)
+        number = linktype_to_file(self.linktype) | self.checksum_bits
         fields = (_MAGIC[self.precision], 2, 4, 0, 0, self.snaplen, number)
         return struct.pack("=IHHiIII", *fields)
 

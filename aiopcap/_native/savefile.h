@@ -34,6 +34,7 @@ typedef struct {
     uint16_t major, minor;
     uint32_t linktype;          /* as in the file: a LINKTYPE_ value */
     uint32_t snaplen;
+    uint32_t checksum_bits;     /* pcap: what the link type field says of frame checksums */
     uint32_t digits;            /* of a second, in the time stamps: 6 or 9 */
 
     uint32_t record_header;     /* pcap: 16, or 24 in the modified format */

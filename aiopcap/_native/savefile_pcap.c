@@ -45,6 +45,7 @@ static int file_header(aiopcap_savefile *file, const uint8_t *data, size_t lengt
                                      "savefile linktype reserved bits not zero (0x%08x)",
                                      network & 0x03ff0000);
     file->linktype = network & 0xffff;
+    file->checksum_bits = network & 0xfc000000;
     file->snaplen = snaplen == 0 || snaplen > INT32_MAX
                         ? aiopcap_savefile_limit(file->linktype, 0)
                         : snaplen;

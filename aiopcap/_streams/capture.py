@@ -27,8 +27,9 @@ from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.resource import Owner, ResourceClosedError
 from aiopcap._core.source import PacketSource
+from aiopcap._core.writer import SavefileFormat
 from aiopcap._streams._threads import run_surely
-from aiopcap._streams.dumper import Dumper, dump_open
+from aiopcap._streams.dumper import Dumper, open_dumper
 
 _loop_marker: anyio.lowlevel.RunVar[object] = anyio.lowlevel.RunVar("aiopcap_loop")
 
@@ -232,13 +233,13 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         self._check_usable()
         with translated:
             compiled = await to_thread.run_sync(
-                self._source.compile, "" if filter is None else filter, abandon_on_cancel=True
+                self._source.compile, filter, abandon_on_cancel=True
             )
             self._check_usable()
             self._source.set_filter(compiled)
-        self._filter = None if filter is None else compiled.filter
+        self._filter = compiled.filter
         if (read := self._hand.undelivered()) is not None:
-            self._hand.take(compiled.filter.select(read), read)
+            self._hand.take(read if self._filter is None else self._filter.select(read), read)
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -255,9 +256,9 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
     async def dump_open(self, target: Writable, *, precision: str = "nano") -> Dumper:
         """Open a savefile for packets of this capture; see `aiopcap.dump_open`."""
         self._check_usable()
-        return await dump_open(
-            target, linktype=self.linktype, snaplen=self.snaplen, precision=precision
-        )
+        source = self._source
+        format = SavefileFormat(source.linktype, source.snaplen, precision, source.checksum_bits)
+        return await open_dumper(target, format)
 
     async def aclose(self) -> None:
         """Close the capture and free everything; a checkpoint.

@@ -177,8 +177,11 @@ async def dump_open(
         OSError: If the path cannot be opened for writing.
         ValueError: If an argument is out of range.
     """
-    # Before the file is emptied.
-    format = SavefileFormat(LinkType(linktype), snaplen, precision)
+    return await open_dumper(target, SavefileFormat(LinkType(linktype), snaplen, precision))
+
+
+async def open_dumper(target: Writable, format: SavefileFormat) -> Dumper:
+    """Open a savefile for writing, in a format that was checked before the file is emptied."""
 
     def opened() -> SavefileWriter:
         return SavefileWriter(open_target(target), format)
