@@ -14,7 +14,7 @@ from anyio import wait_all_tasks_blocked
 import aiopcap
 from aiopcap import Direction, FanoutMode, TimestampType, open_live
 
-from .support.frames import frame, numbered
+from .support.frames import frame, numbered, udp_frame
 from .support.veth import Veth
 from .support_live import arrived, flood, link, numbers, take
 
@@ -31,6 +31,17 @@ async def test_snaplen_cuts_packets_and_keeps_their_length(veth: Veth) -> None:
     assert long.data == frame(bytes(range(200)), size=1514)[:64]
     assert (long.captured_length, long.wire_length) == (64, 1514)
     assert (short.captured_length, short.wire_length) == (60, 60)
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+async def test_the_filter_may_look_beyond_the_snaplen(veth: Veth, immediate: bool) -> None:
+    sent = [udp_frame(destination_port=port) for port in (54, 53)] * 5
+    async with await open_live(
+        veth.near, snaplen=20, filter="udp dst port 53", immediate=immediate
+    ) as capture:
+        veth.send(sent)
+        packets = await take(capture, 5)
+    assert [packet.data for packet in packets] == [sent[1][:20]] * 5
 
 
 async def test_by_default_the_longest_packets_are_whole(veth: Veth) -> None:
