@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from tests.support.libpcap import libpcap_read
 from tests.support.reference_reader import read_savefile
 
 pytestmark = pytest.mark.anyio
+
+# More in a longer run: scripts/fuzz.
+EXAMPLES = int(os.environ.get("AIOPCAP_FUZZ_EXAMPLES", "300"))
 
 VALUES = (0x00, 0x01, 0x7F, 0x80, 0xFF)
 
@@ -54,15 +58,13 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(content)
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(content=damaged())
 async def test_damage_of_any_kind(content: bytes) -> None:
     assert (await read_all(content)).reading == read_savefile(content)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(content=damaged())
 def test_libpcap_and_the_reference_reader_agree_on_damaged_pcap(
     content: bytes, tmp_path_factory: pytest.TempPathFactory

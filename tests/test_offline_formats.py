@@ -118,6 +118,18 @@ async def test_packets_beyond_the_snaplen_are_cut_as_libpcap_cuts_them(
         assert as_records([packet async for packet in capture]) == filled(witness.packets)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+async def test_the_modified_format_allows_14_bytes_more(order: ByteOrder, tmp_path: Path) -> None:
+    path = tmp_path / "modified.pcap"
+    packets = records([bytes(64), bytes(78), bytes(79), bytes(100)])
+    path.write_bytes(pcap_bytes(packets, order=order, modified=True, snaplen=64))
+    witness = libpcap_read(path)
+    assert [len(packet.data) for packet in witness.packets] == [64, 78, 78, 78]
+    async with await aiopcap.open_offline(path) as capture:
+        assert capture.snaplen == witness.snaplen
+        assert as_records([packet async for packet in capture]) == filled(witness.packets)
+
+
 async def test_odd_lengths_are_delivered_as_the_file_has_them() -> None:
     odd = [
         Record(0, b"", 0),
