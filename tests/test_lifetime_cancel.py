@@ -12,7 +12,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 import sniffio
-from anyio import wait_all_tasks_blocked
 
 import aiopcap
 from aiopcap import open_live
@@ -158,24 +157,38 @@ async def test_receiving_is_always_a_checkpoint(veth: Veth) -> None:
         assert numbers(await take(capture, 9)) == list(range(1, 10))
 
 
+def _captures() -> int:
+    """How many packet sockets this process holds."""
+    table = Path("/proc/self/net/packet").read_text().splitlines()[1:]
+    inodes = {f"socket:[{line.split()[-1]}]" for line in table}
+    return len(inodes.intersection(open_descriptors().values()))
+
+
+async def _open_and_wait(veth: Veth) -> None:
+    async with await open_live(veth.near, filter="udp"):
+        await anyio.sleep_forever()
+
+
 async def test_a_cancelled_open_leaves_nothing(veth: Veth) -> None:
-    async def open_and_close() -> None:
-        async with await open_live(veth.near, filter="udp"):
-            await anyio.sleep_forever()
-
-    def captures() -> int:
-        table = Path("/proc/self/net/packet").read_text().splitlines()[1:]
-        inodes = {f"socket:[{line.split()[-1]}]" for line in table}
-        return len(inodes.intersection(open_descriptors().values()))
-
-    before = captures()
-    for steps in range(40):
+    before = _captures()
+    for steps in range(30):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(open_and_close)
+            tasks.start_soon(_open_and_wait, veth)
             for _ in range(steps * steps):
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
     # What was being opened is closed where it was opened, a moment later.
-    await until(lambda: captures() == before)
-    await wait_all_tasks_blocked()
-    assert captures() == before
+    await until(lambda: _captures() == before)
+
+
+async def test_an_open_that_asyncio_itself_cancels_leaves_nothing(veth: Veth) -> None:
+    if sniffio.current_async_library() != "asyncio":
+        pytest.skip("asyncio's own")
+    before = _captures()
+    for steps in range(30):
+        task = asyncio.ensure_future(_open_and_wait(veth))
+        for _ in range(steps * steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    await until(lambda: _captures() == before)

@@ -17,7 +17,7 @@ from .live_programs import options
 from .support.frames import numbered
 from .support.resources import open_descriptors
 from .support.veth import Veth
-from .support_live import BACKENDS, PATIENCE, call, numbers, take
+from .support_live import BACKENDS, PATIENCE, call, numbers, take, until
 
 READS: dict[str, Callable[[aiopcap.LiveCapture], Any]] = {
     "receive": lambda capture: capture.receive(),
@@ -134,6 +134,47 @@ async def test_a_plain_thread_may_not_use_a_capture(veth: Veth) -> None:
         thread.start()
         thread.join()
         assert len(errors) == 3
+
+
+@pytest.mark.parametrize("other", BACKENDS)
+@pytest.mark.anyio
+async def test_event_loops_beside_each_other_have_captures_of_their_own(
+    veth: Veth, other: str
+) -> None:
+    opened = threading.Event()
+
+    async def read() -> list[int]:
+        async with await open_live(veth.near) as capture:
+            opened.set()
+            return numbers(await take(capture, 1000))
+
+    async with await open_live(veth.near) as capture, anyio.create_task_group() as tasks:
+        seen: list[list[int]] = []
+
+        async def read_elsewhere() -> None:
+            seen.append(await to_thread.run_sync(lambda: anyio.run(read, **options(other))))
+
+        tasks.start_soon(read_elsewhere)
+        await until(opened.is_set)
+        for start in range(0, 1000, 100):
+            veth.send(numbered(100, start=start))
+        seen.append(numbers(await take(capture, 1000)))
+    assert seen == [list(range(1000))] * 2
+
+
+@pytest.mark.anyio
+async def test_the_descriptor_can_be_waited_on_by_others(veth: Veth) -> None:
+    async with await open_live(veth.near) as capture:
+        for number in range(5):
+            with anyio.move_on_after(0.01) as scope:
+                await anyio.wait_readable(capture.fileno())
+            assert scope.cancelled_caught
+            veth.send(numbered(1, start=number))
+            with anyio.fail_after(PATIENCE):
+                await anyio.wait_readable(capture.fileno())
+            assert numbers([capture.receive_nowait()]) == [number]
+            with pytest.raises(anyio.WouldBlock):
+                capture.receive_nowait()
 
 
 @pytest.mark.net

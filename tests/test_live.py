@@ -13,6 +13,7 @@ import aiopcap
 from aiopcap import LinkType, open_live
 
 from .support.frames import frame, number_of, numbered, udp_frame
+from .support.resources import resources
 from .support.veth import Veth
 from .support_live import PATIENCE, arrived, numbers, take, until
 
@@ -213,6 +214,23 @@ async def test_kept_packets_do_not_change(veth: Veth) -> None:
     assert [bytes(view) for view in views] == first[:3]
     assert [packet.timestamp_ns for packet in packets] == stamps
     assert [packet.data for packet in batch] == first[3 : 3 + len(batch)]
+
+
+@pytest.mark.memory
+async def test_a_long_capture_does_not_grow(veth: Veth) -> None:
+    async def read(count: int) -> None:
+        sent = numbered(1000)
+        for _ in range(0, count, 1000):
+            veth.send(sent)
+            await take(capture, 1000)
+
+    async with await open_live(veth.near) as capture:
+        await read(20_000)
+        before = resources()
+        await read(80_000)
+        after = resources()
+    assert after.mappings - before.mappings < 10
+    assert after.resident_bytes - before.resident_bytes < 4 * 2**20
 
 
 async def test_what_is_printed_of_packets_is_not_their_contents(veth: Veth) -> None:
