@@ -1,7 +1,9 @@
 """Many packets at once: columns over one buffer."""
 
 import operator
+from array import array
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, final, overload
 
 from aiopcap._core.linktype import LinkType
@@ -193,12 +195,14 @@ class PacketBatch(Sequence[Packet]):
                 first=self._first + start,
                 count=max(0, stop - start),
             )
-        rows = range(self._count)[index]
+        return self._with_columns(self._raw(index), len(range(self._count)[index]))
+
+    def _raw(self, index: slice = slice(None)) -> RawColumns:
         raw = (
             None if column is None else self._column(column, size, code)[index].tobytes()
             for column, size, code in zip(self._columns, (8, 4, 4, 4, 4), "qIIII", strict=True)
         )
-        return self._with_columns(RawColumns(*raw), len(rows))  # type: ignore[arg-type]
+        return RawColumns(*raw)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Packet]:
         return self._rows()
@@ -211,13 +215,18 @@ class PacketBatch(Sequence[Packet]):
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[object, ...]:
-        data = self.data.tobytes()
-        state = (RawData(data, 0, len(data)), self._columns, self._linktype, self._interface)
-        return (_restore, (state, self._first, self._count))
+        # Only what belongs to it: the buffer is shared with other batches.
+        data, lengths = self.data, self.captured_lengths
+        spans = zip(self.offsets, lengths, strict=True)
+        packets = b"".join(data[offset : offset + length] for offset, length in spans)
+        offsets = array("I", accumulate(lengths, initial=0))[: self._count]
+        columns = self._raw()._replace(offsets=offsets.tobytes())
+        state = (RawData(packets, 0, len(packets)), columns, self._linktype, self._interface)
+        return (_restore, (state, self._count))
 
     def __repr__(self) -> str:
         return f"<PacketBatch of {len(self)} packets, {self.linktype.name}>"
 
 
-def _restore(state: tuple[Any, Any, Any, Any], first: int, count: int) -> PacketBatch:
-    return PacketBatch(*state, first=first, count=count)
+def _restore(state: tuple[Any, Any, Any, Any], count: int) -> PacketBatch:
+    return PacketBatch(*state, first=0, count=count)

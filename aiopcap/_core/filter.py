@@ -222,7 +222,7 @@ def compile(
         linktype: What the packets begin with.
         snaplen: The most bytes of a packet that are accepted.
         optimize: Whether to run libpcap's optimizer.
-        netmask: The IPv4 netmask of the network, as a number (0xffffff00) or in dotted form; needed for
+        netmask: The IPv4 netmask of the network, in dotted form or as 0xffffff00; needed for
             "ip broadcast" only.
 
     Raises:

@@ -19,7 +19,7 @@ from aiopcap._core.errors import (
     status_text,
     text,
 )
-from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_program
+from aiopcap._core.filter import MAX_SNAPLEN, CompiledFilter, Filter, as_filter, compile_program
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.liveoptions import DEFAULT_BUFFER_SIZE, CaptureStatistics, LiveOptions
 from aiopcap._core.resource import Resource
@@ -45,6 +45,8 @@ ARENA_BYTES = 1024 * 1024
 
 # A call needs room for one packet of any size behind the last one (aiopcap_read_live).
 LEAST_ROOM = 64 * 1024
+
+_COOKED = (LinkType.LINUX_SLL, LinkType.LINUX_SLL2)
 
 _DIRECTIONS = {Direction.INOUT: 0, Direction.IN: 1, Direction.OUT: 2}
 
@@ -294,7 +296,7 @@ class LiveSource:
                 self._read_early()
                 self._install(compiled)
             self.filter = compiled.filter
-            if compiled.asks_kernel:
+            if self._kernel_alone(compiled):
                 self._early.clear()
 
     def _read_early(self) -> None:
@@ -309,13 +311,23 @@ class LiveSource:
                 break
             self._early.append(batch)
 
+    def _kernel_alone(self, compiled: CompiledFilter) -> bool:
+        """Whether the kernel alone must run a program.
+
+        libpcap runs each new filter itself over what the ring holds, and at the least over its
+        next block. A program that asks for what is not in the packet, or looks behind where the
+        snaplen cut it, would lose all of that. Run by the kernel alone, what came before is not
+        shown, as nobody can judge it. (In the cooked formats everything is in the packet, and
+        libpcap adapts the program for the kernel.)
+        """
+        if compiled.filter is None or self.linktype in _COOKED:
+            return False
+        return compiled.asks_kernel or self.snaplen < MAX_SNAPLEN
+
     def _install(self, compiled: CompiledFilter) -> None:
-        if not compiled.asks_kernel:
+        if not self._kernel_alone(compiled):
             self._check(lib.pcap_setfilter(self._handle, compiled.program))
             return
-        # libpcap runs each new filter itself over what the ring holds, and at the least over its
-        # next block: these programs would lose all of it. So the kernel alone runs them, and what
-        # came before is not shown, as nobody can judge it.
         everything = compile_program(self._handle, "")
         self._check(lib.pcap_setfilter(self._handle, everything))
         error = lib.aiopcap_attach_filter(self._fd, compiled.program)
@@ -324,6 +336,11 @@ class LiveSource:
         if self._host_clock:
             self._not_before_ns = time.time_ns()
             self._not_before_until = time.monotonic() + 1
+
+    @property
+    def has_early(self) -> bool:
+        """Whether packets were read that no descriptor tells of any more."""
+        return bool(self._early)
 
     def passing(self, batch: PacketBatch) -> PacketBatch:
         """Return all of it: what does not match was not read."""

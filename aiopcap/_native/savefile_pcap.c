@@ -49,6 +49,9 @@ static int file_header(aiopcap_savefile *file, const uint8_t *data, size_t lengt
     file->snaplen = snaplen == 0 || snaplen > INT32_MAX
                         ? aiopcap_savefile_limit(file->linktype, 0)
                         : snaplen;
+    /* So much more libpcap allows there: these files count the snaplen from another header on. */
+    if (file->record_header == MODIFIED_RECORD_HEADER)
+        file->snaplen += 14;
     file->ready = 1;
     *consumed = FILE_HEADER;
     *wanted = file->record_header;

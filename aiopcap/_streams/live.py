@@ -27,6 +27,12 @@ class LiveCapture(Capture):
     def __init__(self, source: LiveSource) -> None:
         super().__init__(source, source.device, source.filter)
         self._live = source
+        self._waiting = anyio.CancelScope()
+
+    async def set_filter(self, filter: str | Filter | None) -> None:
+        await super().set_filter(filter)
+        if self._live.has_early:
+            self._waiting.cancel()
 
     @property
     def device(self) -> str:
@@ -82,11 +88,10 @@ class LiveCapture(Capture):
             return
         # A readable descriptor may have no packet: whoever waits reads, and waits again.
         fd, timeout = self._live.readiness()
-        if timeout is None:
-            await anyio.wait_readable(fd)
-        else:
-            with anyio.move_on_after(min(max(timeout, SHORTEST_POLL), LONGEST_POLL)):
-                await (anyio.sleep_forever() if fd < 0 else anyio.wait_readable(fd))
+        if timeout is not None:
+            timeout = min(max(timeout, SHORTEST_POLL), LONGEST_POLL)
+        with anyio.move_on_after(timeout) as self._waiting:
+            await (anyio.sleep_forever() if fd < 0 else anyio.wait_readable(fd))
 
 
 async def open_live(
