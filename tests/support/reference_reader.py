@@ -92,8 +92,8 @@ def _pcap(content: bytes) -> Iterator[Record]:
     limit = _limit(linktype, snaplen if snaplen < 1 << 31 else 0)
     if snaplen == 0 or snaplen >= 1 << 31:
         snaplen = limit
-    if header_length == 24:
-        # The patched systems counted without the link-layer header; libpcap makes up for it.
+    if header_length == 24 and linktype == 1:
+        # The patched systems counted without the Ethernet header; libpcap makes up for it.
         snaplen += 14
     position = 24
     while position < len(content):
