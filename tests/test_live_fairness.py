@@ -168,7 +168,7 @@ async def test_an_idle_capture_sleeps(veth: Veth, immediate: bool) -> None:
         await wait_all_tasks_blocked()
         wakeups, used = await _measured(0.5)
         tasks.cancel_scope.cancel()
-    assert wakeups < 3
+    assert wakeups < 6
     assert used < 0.005
 
 
