@@ -20,6 +20,8 @@ MAX_EXPRESSION_BYTES = 64 * 1024
 # The kernel's loads of what is not in the packet (linux/filter.h).
 _LOAD_ABSOLUTE, _WORD, _HALF, _BYTE = 0x20, 0x00, 0x08, 0x10
 _ANCILLARY = 2**32 - 0x1000
+_CLASS, _LOADS = 0x07, (0x00, 0x01)
+_MODE, _PACKET_MODES = 0xE0, (0x20, 0x40, 0xA0)  # absolute, indexed, IPv4 header length
 _VLAN_LOADS = (44, 48, 60)
 
 # bpf_image() formats into a static buffer.
@@ -159,6 +161,20 @@ class CompiledFilter(NamedTuple):
             for code, _, _, k in instructions(self.program)
             for size in (_WORD, _HALF, _BYTE)
         )
+
+    @property
+    def reach(self) -> int:
+        """How many bytes from a packet's start on the program may look at.
+
+        Where a load's place depends on a header's length, that is taken to be 64 bytes, as much
+        as the longest of IPv4 and TCP have.
+        """
+        reach = 0
+        for code, _, _, k in instructions(self.program):
+            mode = code & _MODE
+            if code & _CLASS in _LOADS and mode in _PACKET_MODES and k < _ANCILLARY:
+                reach = max(reach, k + 4 + (0 if mode == _LOAD_ABSOLUTE else 64))
+        return reach
 
 
 def as_filter(filter: str | Filter, linktype: LinkType, snaplen: int) -> Filter:

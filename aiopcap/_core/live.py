@@ -19,7 +19,7 @@ from aiopcap._core.errors import (
     status_text,
     text,
 )
-from aiopcap._core.filter import MAX_SNAPLEN, CompiledFilter, Filter, as_filter, compile_program
+from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_program
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.liveoptions import DEFAULT_BUFFER_SIZE, CaptureStatistics, LiveOptions
 from aiopcap._core.resource import Resource
@@ -322,7 +322,7 @@ class LiveSource:
         """
         if compiled.filter is None or self.linktype in _COOKED:
             return False
-        return compiled.asks_kernel or self.snaplen < MAX_SNAPLEN
+        return compiled.asks_kernel or compiled.reach > self.snaplen
 
     def _install(self, compiled: CompiledFilter) -> None:
         if not self._kernel_alone(compiled):
