@@ -107,14 +107,6 @@ async def test_buffer_size_is_what_bridges_a_stall(veth: Veth) -> None:
         assert numbers(await take(small, kept)) == list(range(kept))
 
 
-async def test_immediate_too_bridges_a_stall(veth: Veth) -> None:
-    async with await open_live(veth.near, immediate=True) as capture:
-        veth.send(numbered(2000))
-        await arrived(capture, 2000)
-        assert capture.statistics().dropped == 0
-        assert numbers(await take(capture, 2000)) == list(range(2000))
-
-
 @pytest.mark.parametrize(
     ("direction", "seen"),
     [
