@@ -19,7 +19,7 @@ from anyio import to_thread, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import aiopcap
-from tests.reading import as_records, checkpoints, read_all, rest_of
+from tests.reading import SlowFile, as_records, checkpoints, read_all, rest_of
 from tests.support.event_loop import loop_lag
 from tests.support.frames import frame, number_of, numbered, udp_frame
 from tests.support.pcapfiles import Record, pcap_bytes, pcap_header, pcap_record, records
@@ -350,6 +350,31 @@ def test_a_program_ends_although_nobody_writes_into_its_pipe(backend: str, fifo:
         timeout=20,
     )
     assert printed == b"ended\n"
+
+
+async def test_many_slow_file_objects_leave_threads_for_others(tmp_path: Path) -> None:
+    path = tmp_path / "file.pcap"
+    path.write_bytes(CONTENT)
+    files = [SlowFile(CONTENT, at_once=500) for _ in range(50)]
+    captures = [await aiopcap.open_offline(file) for file in files]
+    for file in files:
+        file.hold()
+    try:
+        async with anyio.create_task_group() as tasks:
+            for capture in captures:
+                tasks.start_soon(rest_of, capture)
+            await wait_all_tasks_blocked()
+            with anyio.move_on_after(3) as scope:
+                assert await to_thread.run_sync(lambda: "another thread") == "another thread"
+                assert len((await read_all(path)).packets) == 50
+            for file in files:
+                file.release()
+    finally:
+        for file in files:
+            file.release()
+        for capture in captures:
+            await capture.aclose()
+    assert not scope.cancelled_caught
 
 
 async def test_reading_never_changes_the_callers_descriptor() -> None:
