@@ -1,4 +1,4 @@
-"""Closing, forgetting, forking, and what a capture of a file costs."""
+"""Closing and forgetting captures of files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import gc
 import inspect
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,8 @@ from anyio import CancelScope, to_thread, wait_all_tasks_blocked
 
 import aiopcap
 from tests.reading import SlowFile, read_all
-from tests.support.event_loop import loop_lag
 from tests.support.frames import number_of, numbered
-from tests.support.pcapfiles import pcap_bytes, pcap_header, records
-from tests.support.programs import run_python
+from tests.support.pcapfiles import pcap_bytes, records
 from tests.support.resources import open_descriptors, resources
 
 pytestmark = pytest.mark.anyio
@@ -33,9 +30,6 @@ def path(tmp_path: Path) -> Path:
     file = tmp_path / "file.pcap"
     file.write_bytes(CONTENT)
     return file
-
-
-# --- closing ----------------------------------------------------------------------------------
 
 
 async def test_closing_twice_and_in_a_cancelled_scope(path: Path) -> None:
@@ -191,9 +185,6 @@ async def test_packets_and_batches_outlive_their_capture(path: Path) -> None:
     assert [number_of(packet.data) for packet in batch] == list(range(1, 1 + len(batch)))
 
 
-# --- forgetting -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("stage", ["unread", "read", "at its end"])
 async def test_a_forgotten_capture_warns_and_is_freed(path: Path, stage: str) -> None:
     gc.collect()
@@ -234,176 +225,3 @@ async def test_two_hundred_times_opened_and_closed_leave_nothing(path: Path) -> 
     assert after.descriptors == before.descriptors
     assert after.mappings <= before.mappings + 10
     assert after.resident_bytes - before.resident_bytes < 8 * 1024 * 1024
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("stage", ["unread", "reading", "held"])
-def test_a_program_ends_with_an_open_capture(path: Path, backend: str, stage: str) -> None:
-    printed = run_python(
-        """
-        import os, sys, warnings
-        import anyio, aiopcap
-
-        warnings.simplefilter("ignore", ResourceWarning)
-
-        async def main():
-            global capture
-            capture = await aiopcap.open_offline(sys.argv[1])
-            if sys.argv[3] == "reading":
-                await capture.receive()
-            if sys.argv[3] == "held":
-                # A file object whose read does not end.
-                reader, writer = os.pipe()
-                os.write(writer, open(sys.argv[1], "rb").read(100))
-                capture = await aiopcap.open_offline(open(reader, "rb", buffering=0))
-                with anyio.move_on_after(0.1):
-                    while True:
-                        await capture.receive()
-            print("ended", flush=True)
-
-        anyio.run(main, backend=sys.argv[2])
-        """,
-        str(path),
-        backend,
-        stage,
-        timeout=8,
-    )
-    assert printed == b"ended\n"
-
-
-# --- the fork ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["path", "pipe", "memory"])
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_forked_child_gets_an_error_and_disturbs_nobody(
-    path: Path, backend: str, kind: str
-) -> None:
-    printed = run_python(
-        """
-        import gc, os, sys, warnings
-        import anyio, aiopcap
-
-        async def attempt(call):
-            try:
-                result = call()
-                if hasattr(result, "__await__"):
-                    await result
-                return "worked"
-            except RuntimeError as error:
-                return "fork" if "fork" in str(error) or "event loop" in str(error) else repr(error)
-            except BaseException as error:
-                return repr(error)
-
-        async def main():
-            content = open(sys.argv[1], "rb").read()
-            source = sys.argv[1]
-            if sys.argv[3] == "memory":
-                source = content
-            if sys.argv[3] == "pipe":
-                source, writer = os.pipe()
-                os.write(writer, content)
-                os.close(writer)
-            capture = await aiopcap.open_offline(source)
-            got = [await capture.receive() for _ in range(5)]
-            child = os.fork()
-            if child == 0:
-                try:
-                    outcomes = set()
-                    for call in (
-                        capture.receive_nowait,
-                        lambda: capture.receive().__await__().__next__(),
-                        lambda: anext(capture).__await__().__next__(),
-                        lambda: capture.receive_batch().__await__().__next__(),
-                    ):
-                        outcomes.add(await attempt(call))
-                    os.write(1, " ".join(sorted(outcomes)).encode() + b"\\n")
-                    capture._close()
-                finally:
-                    os._exit(0)
-            assert os.waitpid(child, 0)[1] == 0
-            got += [packet async for packet in capture]
-            await capture.aclose()
-            os.write(1, b"%d\\n" % len(got))
-
-        warnings.simplefilter("ignore")
-        anyio.run(main, backend=sys.argv[2])
-        """,
-        str(path),
-        backend,
-        kind,
-    )
-    assert printed == b"fork\n100\n"
-
-
-# --- the loop ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 MB of packets without contents, which take no room on the disk."""
-    path = tmp_path_factory.mktemp("large") / "sparse.pcap"
-    with path.open("wb") as file:
-        file.write(pcap_header())
-        for number in range(800):
-            file.write(struct.pack("<IIII", number, 0, 262144, 262144))
-            file.seek(262144 - 1, os.SEEK_CUR)
-            file.write(b"\0")
-    return path
-
-
-@pytest.mark.parametrize("way", ["async for", "batches", "a filter that nothing passes"])
-async def test_the_loop_runs_on_while_a_large_file_is_read(large_file: Path, way: str) -> None:
-    count = 0
-    expression = "ip" if way == "a filter that nothing passes" else None
-    async with (
-        loop_lag(0.005) as lag,
-        await aiopcap.open_offline(large_file, filter=expression) as capture,
-    ):
-        if way == "batches":
-            count = sum([len(batch) async for batch in capture.batches()])
-        else:
-            count = len([1 async for _ in capture])
-    assert count == (0 if expression else 800)
-    assert lag.max < 0.25
-
-
-@pytest.mark.parametrize("expression", [None, "ip"])
-async def test_the_loop_runs_on_while_memory_is_read(expression: str | None) -> None:
-    content = CONTENT[:24] + CONTENT[24:] * 10_000  # 76 MB, a million packets
-    async with (
-        loop_lag(0.005) as lag,
-        await aiopcap.open_offline(content, filter=expression) as capture,
-    ):
-        count = sum([len(batch) async for batch in capture.batches()])
-    assert count == (0 if expression else 1_000_000)
-    assert lag.count >= 3
-    assert lag.percentile(90) < 0.03
-
-
-async def test_a_slow_handler_shares_the_loop(path: Path) -> None:
-    # A loop over packets is interrupted by time, not by number: its body may cost whatever.
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await anyio.lowlevel.checkpoint()
-            turns += 1
-
-    async with await aiopcap.open_offline(path) as capture, anyio.create_task_group() as tasks:
-        tasks.start_soon(others)
-        async for packet in capture:
-            for _ in range(3000):
-                bytes(packet)
-        tasks.cancel_scope.cancel()
-    assert turns >= 5
-
-
-@pytest.mark.memory
-async def test_memory_does_not_grow_with_the_file(large_file: Path) -> None:
-    before = resources().resident_bytes
-    async with await aiopcap.open_offline(large_file) as capture:
-        async for batch in capture.batches():
-            assert len(batch.data) <= 4 * 1024 * 1024
-        assert resources().resident_bytes - before < 64 * 1024 * 1024

@@ -1,0 +1,166 @@
+"""Pipes that nobody reads for a while, or at all, under a dumper."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import CancelScope, to_thread
+from anyio.lowlevel import checkpoint
+
+import aiopcap
+from aiopcap import Packet
+from tests.dumping import batch_of, packets, written
+from tests.support.event_loop import loop_lag
+from tests.support.frames import number_of
+from tests.support.resources import open_descriptors
+
+pytestmark = pytest.mark.anyio
+
+
+@contextmanager
+def small_pipe(*, blocking: bool = True) -> Iterator[tuple[int, int]]:
+    """A pipe of one page."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, blocking)
+    try:
+        yield reader, writer
+    finally:
+        for fd in (reader, writer):
+            if fd in open_descriptors():
+                os.close(fd)
+
+
+def drain(reader: int, into: bytearray) -> threading.Thread:
+    """Read a pipe to its end in a thread."""
+
+    def read() -> None:
+        while data := os.read(reader, 65536):
+            into.extend(data)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread
+
+
+async def test_a_reader_that_has_left_is_reported() -> None:
+    with small_pipe() as (reader, writer):
+        dumper = await aiopcap.dump_open(writer, linktype=1)
+        await dumper.send(Packet(b"data"))
+        os.close(reader)
+        with pytest.raises(aiopcap.SavefileWriteError) as caught:
+            await dumper.flush()
+        assert caught.value.errno == errno.EPIPE
+        await dumper.aclose()
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("kind", ["descriptor", "raw file object", "file object"])
+async def test_a_reader_that_takes_its_time_gets_everything(kind: str, blocking: bool) -> None:
+    if kind == "file object" and not blocking:
+        pytest.skip("a buffered file object cannot be used without blocking")
+    got = bytearray()
+    batch = await batch_of(2000)
+    with small_pipe(blocking=blocking) as (reader, writer):
+        buffering = -1 if kind == "file object" else 0
+        with open(writer, "wb", buffering=buffering, closefd=False) as file:
+            async with (
+                loop_lag(0.002) as lag,
+                await aiopcap.dump_open(
+                    writer if kind == "descriptor" else file, linktype=1
+                ) as dumper,
+                anyio.create_task_group() as tasks,
+            ):
+                await dumper.send_batch(batch)
+                tasks.start_soon(dumper.flush)
+                # The pipe is full, and the loop goes on.
+                while lag.count < 10:
+                    await checkpoint()
+                thread = drain(reader, got)
+        assert os.get_blocking(writer) == blocking
+        os.close(writer)
+        await to_thread.run_sync(thread.join)
+    assert written(bytes(got)) == list(range(2000))
+    assert lag.max < 0.25
+
+
+async def test_a_fifo_that_nobody_has_opened_yet(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    got = bytearray()
+    async with loop_lag(0.002) as lag, anyio.create_task_group() as tasks:
+
+        async def write() -> None:
+            async with await aiopcap.dump_open(fifo, linktype=1) as dumper:
+                for packet in packets(100):
+                    await dumper.send(packet)
+
+        tasks.start_soon(write)
+        while lag.count < 10:
+            await checkpoint()
+        reader = await to_thread.run_sync(os.open, fifo, os.O_RDONLY)
+        await to_thread.run_sync(drain(reader, got).join)
+        os.close(reader)
+    assert written(bytes(got)) == list(range(100))
+
+
+async def test_a_capture_reads_what_a_dumper_writes_into_a_pipe() -> None:
+    reader, writer = os.pipe()
+    got: list[int] = []
+    try:
+        async with anyio.create_task_group() as tasks:
+
+            async def read() -> None:
+                async with await aiopcap.open_offline(reader) as capture:
+                    got.extend([number_of(packet.data) async for packet in capture])
+
+            tasks.start_soon(read)
+            async with await aiopcap.dump_open(writer, linktype=1) as dumper:
+                os.close(writer)
+                for packet in packets(20_000):
+                    await dumper.send(packet)
+    finally:
+        os.close(reader)
+    assert got == list(range(20_000))
+
+
+async def test_a_sender_that_waits_for_a_full_pipe_can_be_cancelled() -> None:
+    got = bytearray()
+    batch = await batch_of(1000)
+    sent = 0
+    with small_pipe() as (reader, writer):
+        dumper = await aiopcap.dump_open(writer, linktype=1)
+        with anyio.fail_after(10):
+            with CancelScope() as scope:
+                async with anyio.create_task_group() as tasks:
+
+                    async def send() -> None:
+                        nonlocal sent
+                        while True:
+                            for packet in batch:
+                                await dumper.send(packet)
+                                sent += 1
+
+                    tasks.start_soon(send)
+                    seen = -1
+                    while seen != sent or sent == 0:
+                        seen = sent
+                        await anyio.wait_all_tasks_blocked()
+                    scope.cancel()
+            assert scope.cancelled_caught
+        thread = drain(reader, got)
+        await dumper.aclose()
+        os.close(writer)
+        await to_thread.run_sync(thread.join)
+    numbers = written(bytes(got))
+    # The packet that was being sent is in the file whole, or not at all.
+    assert len(numbers) in (sent, sent + 1)
+    assert numbers == [number % 1000 for number in range(len(numbers))]
