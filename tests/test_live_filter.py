@@ -77,8 +77,9 @@ async def test_a_new_filter_holds_for_packets_in_hand(veth: Veth) -> None:
         assert await collect(capture, 999) == list(range(1, 10))
 
 
-async def test_a_new_filter_holds_for_packets_in_the_queue(veth: Veth) -> None:
-    async with await open_live(veth.near, immediate=True) as capture:
+@pytest.mark.parametrize("snaplen", [262144, 65535, 100])
+async def test_a_new_filter_holds_for_packets_in_the_queue(veth: Veth, snaplen: int) -> None:
+    async with await open_live(veth.near, immediate=True, snaplen=snaplen) as capture:
         veth.send(MIXED)
         await arrived(capture, 20)
         await capture.set_filter("greater 100")
