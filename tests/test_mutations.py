@@ -26,7 +26,7 @@ VALUES = (0x00, 0x01, 0x7F, 0x80, 0xFF)
 async def test_every_byte_changed_to_what_hurts_most(sample: Sample) -> None:
     content = bytearray(sample.content)
     for position, original in enumerate(sample.content):
-        for value in (*VALUES, original ^ 0x01, original ^ 0x10):
+        for value in (*VALUES, original ^ 0x01):
             content[position] = value
             changed = bytes(content)
             assert (await read_all(changed)).reading == read_savefile(changed), (position, value)

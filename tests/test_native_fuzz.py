@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 NATIVE = ROOT / "aiopcap" / "_native"
 SOURCES = ("savefile", "savefile_pcap", "savefile_pcapng", "pseudoheader", "records")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-SECONDS = 3
+SECONDS = 2
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ async def test_cancelled_after_any_number_of_turns(
     path = tmp_path_factory.mktemp("cancel") / "file.pcap"
     path.write_bytes(CONTENT)
     # One turn more each time at first; later ones differ less.
-    for turns in (*range(40), *range(40, 201, 20)):
+    for turns in (*range(25), *range(25, 201, 25)):
         fed = Fed() if kind == "pipe" else None
         source: Any = {
             "memory": CONTENT,

@@ -12,7 +12,7 @@ import pytest
 
 import aiopcap
 from tests.support.event_loop import loop_lag
-from tests.support.frames import numbered
+from tests.support.frames import numbered, udp_frame
 from tests.support.pcapfiles import pcap_bytes, pcap_header, records
 from tests.support.resources import resources
 
@@ -116,3 +116,23 @@ async def test_a_file_of_more_than_four_gibibytes() -> None:
                 assert batch.timestamps_ns[0] == seen * 10**9
                 seen += len(batch)
     assert seen == count
+
+
+@pytest.mark.parametrize("kind", ["path", "memory"])
+async def test_the_loop_runs_on_while_a_costly_filter_rejects(kind: str, tmp_path: Path) -> None:
+    program = aiopcap.compile(
+        " or ".join(f"ip[{20 + number % 20}] = 255" for number in range(400)), optimize=False
+    )
+    assert len(program.instructions) > 4000
+    content = pcap_bytes(records([udp_frame()]))
+    content = content[:24] + content[24:] * 60_000
+    path = tmp_path / "file.pcap"
+    path.write_bytes(content)
+    source = path if kind == "path" else content
+    async with (
+        loop_lag(0.002) as lag,
+        await aiopcap.open_offline(source, filter=program) as capture,
+    ):
+        assert len([1 async for _ in capture]) == 0
+    # In one go it would be half a second.
+    assert lag.max < 0.2
