@@ -1,7 +1,7 @@
 """Reading savefiles."""
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from typing import final
 
 import anyio
@@ -10,6 +10,7 @@ from anyio.abc import ObjectReceiveStream
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytesource import Readable, Waiting, open_bytes
+from aiopcap._core.daemon import Daemon
 from aiopcap._core.errors import copy_of
 from aiopcap._core.filter import Filter
 from aiopcap._core.packet import Packet
@@ -18,46 +19,49 @@ from aiopcap._streams._threads import open_in_thread
 from aiopcap._streams.capture import Capture
 
 
+async def _prepare(source: SavefileSource) -> None:
+    """Wait for the file's header."""
+    if source.waiting is Waiting.BLOCK:
+        await to_thread.run_sync(source.prepare, abandon_on_cancel=True)
+    else:
+        while not source.prepare():
+            await anyio.wait_readable(source.fileno())
+
+
 class _Fetching:
     """Reads of a source, waited for in the way that its bytes need.
 
-    What may block runs in a thread of the capture's own, one read after the other, and is waited
-    for in another. A read cannot be stopped: when the task that waits for it is, the read goes on,
-    and the next call finds what came of it. While packets are delivered, the thread reads on in a
-    file; what another program decides when to send is read only when somebody waits for it.
+    What may block runs in a thread of the capture's own, one read after the other. A read cannot
+    be stopped: when the task that waits for it is, the read goes on, and the next call finds what
+    came of it. While packets are delivered, the thread reads on in a file; what another program
+    decides when to send is read only when somebody waits for it.
     """
 
     def __init__(self, source: SavefileSource) -> None:
         self._source = source
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiopcap-reader")
+        self._daemon: Daemon[list[PacketBatch]] | None = None
+        if source.waiting is Waiting.BLOCK:
+            self._daemon = Daemon(source.read_batches)
         self._fetch: Future[list[PacketBatch]] | None = None
         self._ready: deque[PacketBatch] = deque()
-        self._waiter: anyio.CancelScope | None = None
         self._failure: BaseException | None = None
         self._closed = False
 
-    async def prepare(self) -> None:
-        """Wait for the file's header."""
-        if self._source.waiting is Waiting.BLOCK:
-            await to_thread.run_sync(self._source.prepare, abandon_on_cancel=True)
-        else:
-            while not self._source.prepare():
-                await anyio.wait_readable(self._source.fileno())
-
     async def wait(self) -> None:
-        """Wait until there may be something to read."""
-        if self._source.waiting is Waiting.POLL:
+        """Wait until there may be something to read: a checkpoint."""
+        if self._daemon is None:
             await anyio.wait_readable(self._source.fileno())
-        else:
-            fetch = self._fetch or self._start_fetch()
-            with anyio.CancelScope() as self._waiter:
-                await to_thread.run_sync(wait, [fetch], abandon_on_cancel=True)
+            return
+        self._fetch = self._fetch or self._daemon.call()
+        await anyio.wait_readable(self._daemon.fileno())
+        # It may have been an earlier call that rang; then this one is waited for again.
+        self._daemon.clear()
 
     def read_nowait(self) -> PacketBatch | None:
         """Return the next batch if it is there."""
         if self._closed:
             raise anyio.ClosedResourceError
-        if self._source.waiting is not Waiting.BLOCK:
+        if self._daemon is None:
             return self._source.read_batch()
         if self._failure is not None:
             raise copy_of(self._failure)
@@ -65,34 +69,30 @@ class _Fetching:
             done, self._fetch = self._fetch, None
             if (failure := done.exception()) is not None:
                 self._failure = copy_of(failure)
-                raise failure
+                raise copy_of(self._failure)
             self._ready.extend(done.result())
             if self._source.steady:
-                self._start_fetch()
+                self._fetch = self._daemon.call()
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
         """Make the task that is in `wait` come back."""
         self._closed = True
-        self._thread.shutdown(wait=False)
-        if self._source.waiting is Waiting.POLL:
+        if self._daemon is not None:
+            anyio.notify_closing(self._daemon.fileno())
+            self._daemon.close()
+        elif self._source.waiting is Waiting.POLL:
             anyio.notify_closing(self._source.fileno())
-        elif self._waiter is not None:
-            self._waiter.cancel()
-
-    def _start_fetch(self) -> Future[list[PacketBatch]]:
-        self._fetch = self._thread.submit(self._source.read_batches)
-        return self._fetch
 
 
 @final
 class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
     """The packets of a savefile; open one with `open_offline`."""
 
-    def __init__(self, source: SavefileSource, fetching: _Fetching, filter: Filter | None) -> None:
+    def __init__(self, source: SavefileSource, filter: Filter | None) -> None:
         super().__init__(source, source.name, filter)
         self._file = source
-        self._fetching = fetching
+        self._fetching = _Fetching(source)
 
     @property
     def format(self) -> str:
@@ -154,8 +154,7 @@ async def open_offline(source: Readable, *, filter: str | Filter | None = None) 
     else:
         core = await open_in_thread(lambda: SavefileSource(open_bytes(source)))
     try:
-        fetching = _Fetching(core)
-        await fetching.prepare()
+        await _prepare(core)
         program = None
         if filter is not None:
             program = await to_thread.run_sync(core.compile, filter, abandon_on_cancel=True)
@@ -163,4 +162,4 @@ async def open_offline(source: Readable, *, filter: str | Filter | None = None) 
     except BaseException:
         core.close()
         raise
-    return OfflineCapture(core, fetching, program and program.filter)
+    return OfflineCapture(core, program and program.filter)
