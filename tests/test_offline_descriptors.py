@@ -151,12 +151,11 @@ def test_standard_input(path: Path, backend: str, standard_input: str) -> None:
 
 
 async def test_descriptors_are_not_inherited(path: Path) -> None:
-    before = open_descriptors().keys()
-    async with await aiopcap.open_offline(path):
-        [fd] = open_descriptors().keys() - before
-        assert not os.get_inheritable(fd)
     with path.open("rb") as file:
-        before = open_descriptors().keys()
-        async with await aiopcap.open_offline(file.fileno()):
-            [fd] = open_descriptors().keys() - before
-            assert not os.get_inheritable(fd)
+        for source in (path, file.fileno()):
+            before = open_descriptors().keys()
+            async with await aiopcap.open_offline(source) as capture:
+                await capture.receive()
+                opened = open_descriptors().keys() - before
+                assert opened
+                assert not any(map(os.get_inheritable, opened))
