@@ -22,6 +22,7 @@ from .support.frames import number_of
 from .support.veth import Veth
 
 __all__ = [
+    "ASYNCIO_ALONE",
     "BACKENDS",
     "PATIENCE",
     "PYTHON",
@@ -51,6 +52,16 @@ BACKENDS = [
         marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed"),
     ),
     "trio",
+]
+
+# For tests of what asyncio alone does, as values of the parameter `anyio_backend`.
+ASYNCIO_ALONE = [
+    pytest.param(("asyncio", {"debug": False, "use_uvloop": False}), id="asyncio"),
+    pytest.param(
+        ("asyncio", {"debug": False, "use_uvloop": True}),
+        id="uvloop",
+        marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed"),
+    ),
 ]
 
 _SOL_PACKET = 263

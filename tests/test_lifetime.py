@@ -14,7 +14,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-import sniffio
 from anyio import wait_all_tasks_blocked
 
 import aiopcap
@@ -24,7 +23,7 @@ from .support.event_loop import loop_lag
 from .support.frames import frame, numbered
 from .support.resources import open_descriptors, resources
 from .support.veth import Veth
-from .support_live import PATIENCE, arrived, call, numbers, take
+from .support_live import ASYNCIO_ALONE, PATIENCE, arrived, call, numbers, take
 
 pytestmark = pytest.mark.anyio
 
@@ -127,13 +126,12 @@ async def test_leaving_the_with_block_by_an_exception_closes(veth: Veth) -> None
     assert sockets[0] not in open_descriptors().values()
 
 
+@pytest.mark.parametrize("anyio_backend", ASYNCIO_ALONE)
 @pytest.mark.parametrize("steps", range(1, 8))
 async def test_a_task_cancelled_by_asyncio_itself_closes_all_the_same(
     veth: Veth, steps: int
 ) -> None:
     """asyncio's own cancellation knows no shields, and may come at any step of the closing."""
-    if sniffio.current_async_library() != "asyncio":
-        pytest.skip("asyncio's own")
     capture = await open_live(veth.near)
     socket = open_descriptors()[capture.fileno()]
     task = asyncio.ensure_future(capture.aclose())
@@ -181,16 +179,15 @@ def test_the_use_of_every_method_after_the_close_is_tested() -> None:
     assert methods - {"aclose", "extra"} == CLOSED.keys() - {"__anext__"}
 
 
-@pytest.mark.parametrize("use", CLOSED.values(), ids=CLOSED.keys())
-async def test_a_closed_capture_says_so(veth: Veth, use: Callable[..., Any]) -> None:
+async def test_a_closed_capture_says_so(veth: Veth) -> None:
     capture = await open_live(veth.near, immediate=True)
     veth.send(numbered(3))
     await arrived(capture, 3)
     await capture.receive()  # the others are in hand
     await capture.aclose()
-    for _ in range(2):
+    for name, use in CLOSED.items():
         with pytest.raises(anyio.ClosedResourceError):
-            await call(use, capture)
+            pytest.fail(f"{name} returned {await call(use, capture)!r}")
 
 
 async def test_what_is_known_of_a_closed_capture(veth: Veth) -> None:

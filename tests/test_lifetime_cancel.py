@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-import sniffio
 
 import aiopcap
 from aiopcap import open_live
@@ -19,7 +18,7 @@ from aiopcap import open_live
 from .support.frames import number_of, numbered
 from .support.resources import open_descriptors
 from .support.veth import Veth
-from .support_live import PATIENCE, arrived, numbers, take, until
+from .support_live import ASYNCIO_ALONE, PATIENCE, arrived, numbers, take, until
 
 pytestmark = pytest.mark.anyio
 
@@ -106,10 +105,9 @@ async def test_cancelled_by_deadlines_while_packets_come(veth: Veth, read: Reade
         assert seen == list(range(sent))
 
 
+@pytest.mark.parametrize("anyio_backend", ASYNCIO_ALONE)
 @pytest.mark.parametrize("read", READERS)
 async def test_cancelled_by_asyncio_itself(veth: Veth, read: Reader) -> None:
-    if sniffio.current_async_library() != "asyncio":
-        pytest.skip("asyncio's own")
     seen: list[int] = []
     sent = 0
     async with await open_live(veth.near, **IMMEDIATE) as capture:
@@ -181,9 +179,8 @@ async def test_a_cancelled_open_leaves_nothing(veth: Veth) -> None:
     await until(lambda: _captures() == before)
 
 
+@pytest.mark.parametrize("anyio_backend", ASYNCIO_ALONE)
 async def test_an_open_that_asyncio_itself_cancels_leaves_nothing(veth: Veth) -> None:
-    if sniffio.current_async_library() != "asyncio":
-        pytest.skip("asyncio's own")
     before = _captures()
     for steps in range(30):
         task = asyncio.ensure_future(_open_and_wait(veth))
