@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -71,11 +72,10 @@ async def test_a_task_that_reads_is_cancelled_and_another_goes_on() -> None:
             task = asyncio.create_task(read())
             for _ in range(turns):
                 await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            if not task.cancel():
+                break  # it was quick, and is at the end
+            with contextlib.suppress(asyncio.CancelledError):
                 await task
-            if len(got) > COUNT - 50:
-                break
         await read()
     assert got == list(range(COUNT))
     assert not file.overlapped
