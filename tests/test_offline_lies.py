@@ -101,6 +101,7 @@ async def test_a_file_that_shrinks_while_it_is_read_is_truncated(tmp_path: Path)
     assert isinstance(error, aiopcap.TruncatedSavefileError)
 
 
+@pytest.mark.memory
 def test_too_little_memory_for_a_packet_is_a_memory_error() -> None:
     # The error reaches the task that waits, and the capture can still be closed.
     printed = run_python(
