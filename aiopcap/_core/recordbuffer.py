@@ -15,7 +15,7 @@ _RECORD_HEADER = struct.Struct("=IIII")
 class RecordBuffer:
     """Whole records, behind the file's header where it is the first buffer of a file.
 
-    It grows for a record that is larger than all of it, and only for that.
+    It grows for a record or a batch that is larger than all of it, and only for those.
     """
 
     def __init__(self, *, nanoseconds: bool, header: bytes = b"") -> None:
@@ -32,7 +32,9 @@ class RecordBuffer:
         captured = len(packet)
         at = self.used
         start = at + RECORD_HEADER_BYTES
-        if start + captured > len(self._bytes) and not self._make_room(captured):
+        if start + captured > len(self._bytes) and not self._make_room(
+            RECORD_HEADER_BYTES + captured
+        ):
             return False
         seconds, ns = divmod(packet.timestamp_ns, 1_000_000_000)
         fraction = ns // self._divisor
@@ -41,21 +43,16 @@ class RecordBuffer:
         self.used = start + captured
         return True
 
-    def append_rows(self, rows: Any, first: int) -> int:
-        """Add records of a batch, as C has it, from number first on.
-
-        Returns:
-            The number of the first that had no room.
-        """
-        if first < rows.count:
-            self._make_room(rows.captured_lengths[first])
+    def append_rows(self, rows: Any, record_bytes: int) -> bool:
+        """Add the records of a batch, as C has it; False, with nothing changed, without room."""
+        if not self._make_room(record_bytes):
+            return False
         used = ffi.new("size_t *")
-        room = len(self._bytes) - self.used
-        after: int = lib.aiopcap_encode_rows(
-            rows, first, self._nanoseconds, self._native + self.used, room, used
+        lib.aiopcap_encode_rows(
+            rows, self._nanoseconds, self._native + self.used, record_bytes, used
         )
         self.used += used[0]
-        return after
+        return True
 
     def view(self) -> memoryview:
         """Return what is to be written; release it before more is added."""
@@ -72,8 +69,7 @@ class RecordBuffer:
         """Forget all records."""
         self.used = self._header = 0
 
-    def _make_room(self, captured: int) -> bool:
-        needed = RECORD_HEADER_BYTES + captured
+    def _make_room(self, needed: int) -> bool:
         if self.used == 0 and needed > len(self._bytes):
             self._bytes = bytearray(needed)
             self._native = ffi.from_buffer("uint8_t[]", self._bytes)

@@ -50,6 +50,8 @@ class SavefileSource:
         self._parser = ffi.gc(parser, lib.aiopcap_savefile_free)
         self._columns = Columns(BATCH_PACKETS)
         self._filter: Filter | None = None
+        # What the reading thread filtered already, by the batch it was selected from.
+        self._selected: dict[int, tuple[PacketBatch | None, Filter | None, PacketBatch]] = {}
         self._interfaces: dict[int, str] = {}
         self._sections = 0
         self._at_end = False
@@ -144,6 +146,8 @@ class SavefileSource:
                 break
             if len(batch):
                 batches.append(batch)
+                if (filter := self._filter) is not None:
+                    self._selected[id(batch)] = (batch, filter, filter.select(batch))
         return batches
 
     def compile(self, filter: str | Filter | None) -> CompiledFilter:
@@ -159,7 +163,11 @@ class SavefileSource:
 
     def passing(self, batch: PacketBatch) -> PacketBatch:
         """Return what of a batch passes the filter."""
-        return batch if self._filter is None else self._filter.select(batch)
+        filter = self._filter
+        if filter is None:
+            return batch
+        read, read_with, selected = self._selected.pop(id(batch), (None, None, batch))
+        return selected if read is batch and read_with is filter else filter.select(batch)
 
     def close(self) -> None:
         """Close the file, once no thread reads it any more. Idempotent."""

@@ -120,18 +120,18 @@ class SavefileWriter:
         if batch.linktype != self.format.linktype:
             self._refuse_linktype(batch.linktype)
         native, keep = batch._native()
-        row = ffi.new("uint32_t *")
-        fault = lib.aiopcap_check_rows(native, self.format.snaplen, row)
+        row, record_bytes = ffi.new("uint32_t *"), ffi.new("size_t *")
+        fault = lib.aiopcap_check_rows(native, self.format.snaplen, row, record_bytes)
         if fault == lib.AIOPCAP_ROW_OUTSIDE:
             raise ValueError(f"packet {row[0]}: its bytes are outside the batch's data")
         if fault != lib.AIOPCAP_ROW_FINE:
             self._refuse(fault, batch[row[0]], row[0])
-        return native, keep
+        return native, int(record_bytes[0]), keep
 
-    def append_batch(self, checked: Any, first: int) -> int:
-        """Put packets from number first on into the buffer; returns the first that did not fit."""
+    def append_batch(self, checked: Any) -> bool:
+        """Put a checked batch into the buffer; False, with nothing changed, without room."""
         self.check()
-        return self._filling.append_rows(checked[0], first)
+        return self._filling.append_rows(*checked[:2])
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -24,26 +24,29 @@ static int check_row(const aiopcap_batch *batch, uint32_t row, uint32_t snaplen)
     return AIOPCAP_ROW_FINE;
 }
 
-/* Why the first row that cannot be written cannot, and which it is. */
-int aiopcap_check_rows(const aiopcap_batch *batch, uint32_t snaplen, uint32_t *row)
+/* Why the first row that cannot be written cannot, and which it is; else the records' length. */
+int aiopcap_check_rows(const aiopcap_batch *batch, uint32_t snaplen, uint32_t *row,
+                       size_t *record_bytes)
 {
+    *record_bytes = 0;
     for (*row = 0; *row < batch->count; ++*row) {
         int fault = check_row(batch, *row, snaplen);
         if (fault != AIOPCAP_ROW_FINE)
             return fault;
+        *record_bytes += RECORD_HEADER + (size_t)batch->captured_lengths[*row];
     }
     return AIOPCAP_ROW_FINE;
 }
 
-/* Write records from row first on while they fit; returns the first row that did not. */
-uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, uint32_t first, int nanoseconds,
-                             uint8_t *out, size_t room, size_t *used)
+/* Write the records of all rows while they fit; returns the first row that did not. */
+uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, int nanoseconds, uint8_t *out,
+                             size_t room, size_t *used)
 {
     const uint32_t ns_per_fraction = nanoseconds ? 1 : 1000;
     uint32_t row;
     size_t at = 0;
 
-    for (row = first; row < batch->count; row++) {
+    for (row = 0; row < batch->count; row++) {
         uint32_t captured = batch->captured_lengths[row];
         uint64_t ns = (uint64_t)batch->timestamps_ns[row];
         uint32_t header[4];

@@ -14,9 +14,10 @@ enum {
     AIOPCAP_ROW_TIME = 4         /* before 1970, or after 2106-02-07T06:28:15 */
 };
 
-int aiopcap_check_rows(const aiopcap_batch *batch, uint32_t snaplen, uint32_t *row);
-uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, uint32_t first, int nanoseconds,
-                             uint8_t *out, size_t room, size_t *used);
+int aiopcap_check_rows(const aiopcap_batch *batch, uint32_t snaplen, uint32_t *row,
+                       size_t *record_bytes);
+uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, int nanoseconds, uint8_t *out,
+                             size_t room, size_t *used);
 size_t aiopcap_whole_records(const uint8_t *records, size_t length);
 uint32_t aiopcap_filter_rows(const struct bpf_program *filter, aiopcap_batch *batch);
 

@@ -83,11 +83,8 @@ class Dumper(ObjectSendStream[Packet]):
         async with self._lock:
             self._check_open()
             checked = self._writer.check_batch(batch)
-            # Once the first record is in the buffer all must follow, so no cancel in between.
-            with anyio.CancelScope(shield=True):
-                written = 0
-                while (written := self._writer.append_batch(checked, written)) < len(batch):
-                    await self._hand_over()
+            while not self._writer.append_batch(checked):
+                await self._hand_over()
 
     async def flush(self, *, sync: bool = False) -> None:
         """Write what is in the buffer; a checkpoint.
