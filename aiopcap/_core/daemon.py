@@ -5,6 +5,7 @@ an executor would.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -54,7 +55,8 @@ class Daemon(Generic[T]):
         self._bell.close()
 
     def __del__(self) -> None:
-        self.close()
+        if not sys.is_finalizing():
+            self.close()
 
 
 class _Bell:

@@ -7,6 +7,7 @@ A loop over packets takes them without giving way, until the batch ends or a mil
 passed, whatever the body of the loop costs; then the event loop has its turn.
 """
 
+import sys
 import threading
 import warnings
 from abc import abstractmethod
@@ -300,7 +301,9 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
             return
         message = f"Unclosed {self!r}"
         self._closed = True
-        self._source.close()
+        # At the very end a reading thread may be stopped for ever with a lock in its hands.
+        if not sys.is_finalizing():
+            self._source.close()
         warnings.warn(message, ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
