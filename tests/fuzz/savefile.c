@@ -84,26 +84,28 @@ static void add_rows(outcome *result, const aiopcap_batch *batch)
     }
 }
 
-/* As much of a batch as can be written is written, into room that may be too small. */
+/* A batch that can be written is written: into room of its size, and into less. */
 static void write_rows(const aiopcap_batch *batch)
 {
-    size_t room = any(2000), used = 0;
-    uint8_t *out = malloc(room + 1);
-    uint32_t fault_row, first = 0;
+    size_t room = 0, used = 0, less;
+    uint32_t row;
+    uint8_t *out;
 
-    if (out == NULL || aiopcap_check_rows(batch, 262144, &fault_row) != AIOPCAP_ROW_FINE) {
-        free(out);
+    if (aiopcap_check_rows(batch, 262144, &row, &room) != AIOPCAP_ROW_FINE)
         return;
-    }
-    while (first < batch->count) {
-        uint32_t after = aiopcap_encode_rows(batch, first, (int)any(2), out, room, &used);
-        require(after >= first && after <= batch->count && used <= room, "records fit");
-        require(aiopcap_whole_records(out, used) == used, "only whole records are written");
-        require(aiopcap_whole_records(out, used ? any((uint32_t)used) : 0) <= used, "a cut is less");
-        if (after == first)
-            break;
-        first = after;
-    }
+    out = malloc(room ? room : 1);
+    require(out != NULL, "there is memory");
+    row = aiopcap_encode_rows(batch, (int)any(2), out, room, &used);
+    require(row == batch->count && used == room, "records need the room that they say");
+    require(aiopcap_whole_records(out, used) == used, "whole records are whole");
+    less = room ? any((uint32_t)room) : 0;
+    require(aiopcap_whole_records(out, less) <= less, "what is cut is shorter");
+    free(out);
+    out = malloc(less ? less : 1);
+    require(out != NULL, "there is memory");
+    row = aiopcap_encode_rows(batch, (int)any(2), out, less, &used);
+    require(row <= batch->count && used <= less, "only what fits is written");
+    require(aiopcap_whole_records(out, used) == used, "and in whole records");
     free(out);
 }
 
