@@ -11,6 +11,7 @@ import aiopcap
 from aiopcap import LinkType, open_live
 
 from .support.frames import frame, number_of, numbered, udp_frame, vlan_frame
+from .support.resources import resources
 from .support.veth import Veth
 from .support_live import PATIENCE, arrived, numbers, take, until
 
@@ -169,6 +170,20 @@ async def test_a_change_of_the_filter_takes_no_packet_from_a_reader_that_waits(v
             await until(lambda: len(seen) == sent)
         readers.cancel_scope.cancel()
     assert seen == list(range(sent))
+
+
+@pytest.mark.memory
+async def test_changing_the_filter_without_reading_does_not_grow(veth: Veth) -> None:
+    """What nobody reads fills the kernel's buffer and is dropped there, and counted."""
+    async with await open_live(veth.near, buffer_size=4 * 1024 * 1024) as capture:
+        before = resources()
+        frames = numbered(1000, 1400)
+        for number in range(60):
+            veth.send(frames)
+            await capture.set_filter(f"greater {number}")
+        after = resources()
+        assert capture.statistics().received == 60_000
+    assert after.resident_bytes - before.resident_bytes < 32 * 2**20
 
 
 async def test_no_filter_lets_everything_pass_again(veth: Veth) -> None:
