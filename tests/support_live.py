@@ -18,7 +18,7 @@ import pytest
 
 import aiopcap
 
-from .support.frames import number_of
+from .support.frames import number_of, numbered
 from .support.veth import Veth
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "PYTHON",
     "arrived",
     "call",
+    "collect",
+    "end",
     "flood",
     "link",
     "numbers",
@@ -94,6 +96,22 @@ async def take(capture: aiopcap.LiveCapture, count: int) -> list[aiopcap.Packet]
             if len(packets) == count:
                 break
     return packets
+
+
+async def collect(capture: aiopcap.LiveCapture, last: int) -> list[int]:
+    """Receive until the packet with the number `last`, which is not counted."""
+    seen: list[int] = []
+    with anyio.fail_after(PATIENCE):
+        async for packet in capture:
+            if number_of(packet.data) == last:
+                return seen
+            seen.append(number_of(packet.data))
+    raise AssertionError
+
+
+def end(size: int) -> bytes:
+    """A frame with the number 999, for the end of what is sent."""
+    return numbered(1, size, start=999)[0]
 
 
 async def call(use: Callable[[aiopcap.LiveCapture], Any], capture: aiopcap.LiveCapture) -> Any:
