@@ -48,22 +48,23 @@ READS: dict[str, Read] = {
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
 async def test_a_waiting_reader_learns_of_the_close_at_once(veth: Veth, read: Read) -> None:
-    closed_at = told_at = 0.0
+    delays = []
 
-    async def wait() -> None:
-        nonlocal told_at
+    async def wait(capture: aiopcap.LiveCapture) -> None:
         with pytest.raises(anyio.ClosedResourceError):
             await read(capture)
-        told_at = time.perf_counter()
+        delays.append(time.perf_counter() - closed_at)
 
-    capture = await open_live(veth.near)
-    with anyio.fail_after(PATIENCE):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait)
-            await wait_all_tasks_blocked()
-            closed_at = time.perf_counter()
-            await capture.aclose()
-    assert told_at - closed_at < 0.05
+    for _ in range(3):
+        capture = await open_live(veth.near)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait, capture)
+                await wait_all_tasks_blocked()
+                closed_at = time.perf_counter()
+                await capture.aclose()
+    # The shortest: other processes of the machine may hold up one or the other.
+    assert min(delays) < 0.05
 
 
 async def test_after_a_close_not_even_packets_in_hand_come(veth: Veth) -> None:
