@@ -175,7 +175,7 @@ async def test_old_versions_have_their_lengths_the_other_way_round(
         (102, LinkType.SLIP_BSDOS),
         (147, LinkType(147)),
         (65535, LinkType(65535)),
-        (0xF4000001, LinkType.EN10MB),  # an FCS of 8 bits' worth of flags in the upper bits
+        (0xF4000001, LinkType.EN10MB),  # the upper bits: how long the frames' checksum is
     ],
 )
 async def test_link_types_are_translated_as_libpcap_does(
