@@ -305,7 +305,7 @@ class LiveSource:
         libpcap notices by reading that a link is down, and changes its ways. Setting a filter, it
         meets the same error without knowing it.
         """
-        for _ in range(EARLY_READS):
+        while len(self._early) < EARLY_READS:
             batch = self._read(BATCH_PACKETS)
             if batch is None:
                 break
