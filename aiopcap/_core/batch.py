@@ -162,10 +162,7 @@ class PacketBatch(Sequence[Packet]):
 
     def _with_columns(self, columns: RawColumns, count: int) -> "PacketBatch":
         """Return a batch of other rows over the same data."""
-        kept = columns
-        if self._columns.interfaces is None:
-            kept = columns._replace(interfaces=None)
-        return PacketBatch(self._data, kept, self._linktype, self._interface, first=0, count=count)
+        return PacketBatch(self._data, columns, self._linktype, self._interface, first=0, count=count)
 
     # -- a sequence ------------------------------------------------------------------------------
 

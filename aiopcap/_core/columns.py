@@ -28,19 +28,24 @@ class Columns:
                 f"{'' if size == 8 else 'u'}int{size * 8}_t[]", capacity
             )
             setattr(self.native, name, self._arrays[name])
+        self._views = [
+            ffi.buffer(self._arrays[name], capacity * size)
+            for name, size in _ITEM_BYTES._asdict().items()
+        ]
 
     def interface_numbers(self) -> set[int]:
         """Return the rows' interface numbers."""
         return set(ffi.unpack(self._arrays["interfaces"], self.native.count))
 
-    def raw(self) -> RawColumns:
-        """Return a copy of the rows."""
-        count = self.native.count
+    def raw(self, *, interfaces: bool) -> RawColumns:
+        wide, narrow = self.native.count * 8, self.native.count * 4
+        timestamps, offsets, captured, wire, numbers = self._views
         return RawColumns(
-            *(
-                ffi.buffer(self._arrays[name], count * size)[:]
-                for name, size in _ITEM_BYTES._asdict().items()
-            )
+            timestamps[:wide],
+            offsets[:narrow],
+            captured[:narrow],
+            wire[:narrow],
+            numbers[:narrow] if interfaces else None,
         )
 
     def batch(
@@ -53,7 +58,5 @@ class Columns:
             linktype: What the packets begin with.
             interface: The device of all packets, or the names behind the rows' numbers.
         """
-        raw = self.raw()
-        if not isinstance(interface, dict):
-            raw = raw._replace(interfaces=None)
+        raw = self.raw(interfaces=isinstance(interface, dict))
         return PacketBatch(data, raw, linktype, interface, first=0, count=self.native.count)

@@ -112,7 +112,7 @@ class Filter:
         native.count, native.data, native.used = source.count, source.data, source.used
         kept = lib.aiopcap_filter_rows(self._program, native)
         del keep
-        return batch._with_columns(columns.raw(), kept)
+        return batch._with_columns(columns.raw(interfaces=bool(source.interfaces)), kept)
 
     def __str__(self) -> str:
         return self.expression

@@ -29,7 +29,7 @@ from aiopcap._native import ffi, lib
 # milliseconds as it has blocks of 256 KiB, and the bytes of a pause are a small share of it.
 GATHER_SECONDS = 0.003
 GATHER_PACKETS = 256
-GATHER_SHARE = 16
+GATHER_SHARE = 8
 GATHER_LEAST_BUFFER = 4 * 1024 * 1024
 
 # How often to read before a filter is set; a flood must not keep that from happening.
@@ -41,7 +41,7 @@ GONE_GRACE = 0.02
 # The most packets of a batch, and the bytes that batches are cut from. Larger, and a batch that is
 # kept keeps more; smaller, and memory is asked for more often.
 BATCH_PACKETS = 4096
-ARENA_BYTES = 1024 * 1024
+ARENA_BYTES = 256 * 1024
 
 # A call needs room for one packet of any size behind the last one (aiopcap_read_live).
 LEAST_ROOM = 64 * 1024
