@@ -162,7 +162,9 @@ class PacketBatch(Sequence[Packet]):
 
     def _with_columns(self, columns: RawColumns, count: int) -> "PacketBatch":
         """Return a batch of other rows over the same data."""
-        return PacketBatch(self._data, columns, self._linktype, self._interface, first=0, count=count)
+        return PacketBatch(
+            self._data, columns, self._linktype, self._interface, first=0, count=count
+        )
 
     # -- a sequence ------------------------------------------------------------------------------
 

@@ -84,7 +84,11 @@ class DescriptorBytes:
         pollable = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
         self.waiting = Waiting.POLL if pollable else Waiting.BLOCK
         self.steady = stat.S_ISREG(mode)
-        self._poll = select.poll()
+        # uvloop makes what it waits on non-blocking, for all who share it: it gets the epoll.
+        self._epoll: Any = None
+        self._poll: Any = select.poll()
+        if pollable and hasattr(select, "epoll"):
+            self._poll = self._epoll = select.epoll()
         self._poll.register(fd, select.POLLIN)
 
     def readinto(self, buffer: memoryview) -> int | None:
@@ -99,11 +103,13 @@ class DescriptorBytes:
             return None
 
     def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._fd
+        """Return a descriptor that is readable when this one is."""
+        return self._fd if self._epoll is None else int(self._epoll.fileno())
 
     def close(self) -> None:
         """Close the descriptor."""
+        if self._epoll is not None:
+            self._epoll.close()
         os.close(self._fd)
 
 

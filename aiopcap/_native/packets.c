@@ -1,7 +1,16 @@
 /* The extension module of the C types behind packets. */
 #include "packets.h"
 
+#include <pthread.h>
+
 PyTypeObject *aiopcap_packet_type, *aiopcap_rows_type, *aiopcap_cursor_type, *aiopcap_step_type;
+
+unsigned int aiopcap_process;
+
+static void count_fork(void)
+{
+    aiopcap_process++;
+}
 
 /* The module keeps each type alive; one that C needs to find is noted in slot. */
 static int add_type(PyObject *module, const char *name, PyType_Spec *spec, PyTypeObject **slot)
@@ -20,6 +29,13 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec, PyTyp
 
 static int module_exec(PyObject *module)
 {
+    static int registered;
+
+    if (!registered && pthread_atfork(NULL, NULL, count_fork) != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    registered = 1;
     if (add_type(module, "Packet", &aiopcap_packet_spec, &aiopcap_packet_type) < 0
         || add_type(module, "Rows", &aiopcap_rows_spec, &aiopcap_rows_type) < 0
         || add_type(module, "Cursor", &aiopcap_cursor_spec, &aiopcap_cursor_type) < 0

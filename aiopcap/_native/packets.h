@@ -21,6 +21,9 @@ extern PyType_Spec aiopcap_cursor_spec, aiopcap_stream_spec, aiopcap_step_spec;
 /* Set when the module is loaded. */
 extern PyTypeObject *aiopcap_packet_type, *aiopcap_rows_type, *aiopcap_cursor_type, *aiopcap_step_type;
 
+/* Counts the forks that led to this process; getpid(2) would be a system call for each packet. */
+extern unsigned int aiopcap_process;
+
 int aiopcap_rows_deliver(PyObject *rows);
 PyObject *aiopcap_rows_take(PyObject *rows);
 

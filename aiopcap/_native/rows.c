@@ -29,6 +29,7 @@ typedef struct {
     Py_ssize_t first, position, count;
     int64_t deadline_ns, looked_ns;
     int unlooked;               /* how many more rows to deliver without a look at the clock */
+    unsigned int process;       /* aiopcap_process when the budget was given */
 } rows_object;
 
 /*
@@ -97,7 +98,12 @@ static int in_time(rows_object *rows)
 {
     int64_t now;
 
-    if (rows->deadline_ns == 0 || rows->unlooked-- > 0)
+    if (rows->deadline_ns == 0)
+        return 1;
+    /* What a capture has in hand is its own process's: the wait after this says so. */
+    if (rows->process != aiopcap_process)
+        return 0;
+    if (rows->unlooked-- > 0)
         return 1;
     now = monotonic_ns();
     rows->unlooked = now - rows->looked_ns < QUICK_NS ? ROWS_A_LOOK - 1 : 0;
@@ -240,6 +246,7 @@ static PyObject *rows_allow(PyObject *self, PyObject *budget_ns)
     rows->looked_ns = monotonic_ns();
     rows->deadline_ns = rows->looked_ns + budget;
     rows->unlooked = 0;
+    rows->process = aiopcap_process;
     return Py_NewRef(Py_None);
 }
 
