@@ -25,25 +25,31 @@ from aiopcap._core.constants import (
 from aiopcap._core.devices import Device, DeviceAddress
 from aiopcap._core.errors import (
     FilterError,
+    FrameSizeError,
     InterfaceDownError,
     InterfaceGoneError,
     NoSuchDeviceError,
     PcapError,
     PcapWarning,
     PermissionDeniedError,
+    QueueFullError,
     SavefileError,
     SavefileWriteError,
+    SendError,
     TruncatedSavefileError,
 )
 from aiopcap._core.filter import Filter, Instruction, compile
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.liveoptions import CaptureStatistics
 from aiopcap._core.packet import Packet
+from aiopcap._core.transmission import TransmitReport
 from aiopcap._streams.capture import Capture
 from aiopcap._streams.devices import findalldevs, lookupnet
 from aiopcap._streams.dumper import Dumper, dump_open
 from aiopcap._streams.live import LiveCapture, open_live
 from aiopcap._streams.offline import OfflineCapture, open_offline
+from aiopcap._streams.replay import replay
+from aiopcap._streams.sendqueue import SendQueue
 
 __version__ = _version("aiopcap")
 
@@ -66,6 +72,10 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     # dump files
     "dump_open",
     "Dumper",
+    # sending
+    "SendQueue",
+    "replay",
+    "TransmitReport",
     # devices
     "findalldevs",
     "lookupnet",
@@ -84,6 +94,9 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     "InterfaceGoneError",
     "NoSuchDeviceError",
     "PermissionDeniedError",
+    "FrameSizeError",
+    "SendError",
+    "QueueFullError",
     "SavefileError",
     "SavefileWriteError",
     "TruncatedSavefileError",

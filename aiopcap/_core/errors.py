@@ -12,6 +12,9 @@ from typing import TypeVar
 
 from aiopcap._native import ffi, lib
 
+# An Ethernet header; the kernel takes no frame that is shorter than the device's.
+_SHORTEST_HEADER = 14
+
 
 class PcapError(Exception):
     """An error that libpcap or the kernel reported.
@@ -111,6 +114,40 @@ class SavefileWriteError(PcapError, OSError):
         return (type(self), (self.args[0], self.errno, self.filename))
 
 
+class FrameSizeError(PcapError, ValueError):
+    """A frame is empty, shorter than a link-layer header, or longer than the device takes.
+
+    Attributes:
+        size: Its length in bytes.
+    """
+
+    def __init__(self, message: str, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class SendError(PcapError):
+    """One of several frames could not be sent; `__cause__` says why.
+
+    Those before it are on the wire, in order; it and those behind it are not.
+
+    Attributes:
+        index: Which one it was, from 0.
+        packets: How many were sent.
+        nbytes: How many bytes these had.
+    """
+
+    def __init__(self, message: str, index: int = 0, packets: int = 0, nbytes: int = 0) -> None:
+        super().__init__(message)
+        self.index = index
+        self.packets = packets
+        self.nbytes = nbytes
+
+
+class QueueFullError(PcapError, BufferError):
+    """A send queue has no room for all that was to be added; nothing was."""
+
+
 class PcapWarning(UserWarning):
     """libpcap did what was asked, but not all of it (its positive status codes)."""
 
@@ -174,3 +211,26 @@ def error_from_status(code: int, detail: str, device: str) -> PcapError:
     if code == lib.PCAP_ERROR_IFACE_NOT_UP:
         return InterfaceDownError(message, code)
     return PcapError(message, code)
+
+
+def error_from_sending(number: int, device: str, size: int, detail: str = "") -> PcapError:
+    """Translate why the kernel did not take a frame.
+
+    Args:
+        number: An errno, or 0 where there is only a text.
+        device: Its name.
+        size: The frame's length.
+        detail: What else is known: the device's limit, or libpcap's text.
+    """
+    device = printable(device)
+    if number == errno.EMSGSIZE:
+        return FrameSizeError(f"{device}: a frame of {size} bytes is too long{detail}", size)
+    if number == errno.EINVAL and size < _SHORTEST_HEADER:
+        words = "an empty frame" if size == 0 else f"a frame of {size} bytes"
+        return FrameSizeError(f"{device}: {words} is too short to send", size)
+    if number == errno.ENETDOWN:
+        return InterfaceDownError(f"{device}: the device is down")
+    if number in (errno.ENXIO, errno.ENODEV):
+        return InterfaceGoneError(f"{device}: the device was removed")
+    reason = os.strerror(number) if number else detail
+    return PcapError(f"{device}: a frame of {size} bytes was not sent: {reason}")

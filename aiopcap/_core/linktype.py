@@ -236,6 +236,9 @@ _DLT_BY_LINKTYPE = {
 }
 _LINKTYPE_BY_DLT = {dlt: number for number, dlt in _DLT_BY_LINKTYPE.items()}
 
+# Headers that Linux makes up for what has none of its own, or comes from several devices.
+COOKED = (LinkType.LINUX_SLL, LinkType.LINUX_SLL2)
+
 
 def linktype_from_file(number: int) -> LinkType:
     """Return the link type that a LINKTYPE value in a savefile stands for."""

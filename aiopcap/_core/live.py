@@ -16,11 +16,12 @@ from aiopcap._core.errors import (
     PcapError,
     copy_of,
     error_from_status,
+    printable,
     status_text,
     text,
 )
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_program
-from aiopcap._core.linktype import LinkType
+from aiopcap._core.linktype import COOKED, LinkType
 from aiopcap._core.liveoptions import DEFAULT_BUFFER_SIZE, CaptureStatistics, LiveOptions
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
@@ -46,8 +47,6 @@ ARENA_BYTES = 256 * 1024
 # A call needs room for one packet of any size behind the last one (aiopcap_read_live).
 LEAST_ROOM = 64 * 1024
 
-_COOKED = (LinkType.LINUX_SLL, LinkType.LINUX_SLL2)
-
 _DIRECTIONS = {Direction.INOUT: 0, Direction.IN: 1, Direction.OUT: 2}
 
 
@@ -66,7 +65,7 @@ class LiveSource:
         if not self._handle:
             raise PcapError(f"{device}: {text(errors)}")
         self._fd = -1
-        self._resource = Resource(f"the capture on {device}", self._release, self._abandon)
+        self.resource = Resource(f"the capture on {device}", self._release, self._abandon)
         try:
             self._configure(options)
             self._activate(options)
@@ -133,6 +132,7 @@ class LiveSource:
         self._early: deque[PacketBatch] = deque()
         self._polled = 0
         self._failure: PcapError | None = None
+        self._suspect = False
         self._last_block_at = 0.0
         self._buffer_timeout = options.buffer_timeout
         self._blocks = not options.immediate
@@ -162,11 +162,16 @@ class LiveSource:
         self.linktype: LinkType = LinkType(lib.pcap_datalink(self._handle))
         self.snaplen: int = lib.pcap_snapshot(self._handle)
 
+    @property
+    def handle(self) -> Any:
+        """The pcap_t, for use inside a lease of `resource`."""
+        return self._handle
+
     # -- reading ---------------------------------------------------------------------------------
 
     def fileno(self) -> int:
         """Return the descriptor to wait on, or -1 where there is none."""
-        with self._resource:
+        with self.resource:
             return self._fd
 
     def readiness(self) -> tuple[int, float | None]:
@@ -175,8 +180,8 @@ class LiveSource:
         The time is None where readiness is always reported. It changes: on Linux it appears when
         the device goes down, as nothing reports its removal.
         """
-        with self._resource:
-            if self._failure is not None:
+        with self.resource:
+            if self._failure is not None or self._suspect:
                 return self._fd, GONE_GRACE
             timeout = lib.pcap_get_required_select_timeout(self._handle)
             return self._fd, timeout.tv_sec + timeout.tv_usec / 1e6 if timeout else None
@@ -200,7 +205,7 @@ class LiveSource:
             InterfaceGoneError: If the device was removed, after its last packets.
             PcapError: If libpcap failed otherwise; the handle is of no more use.
         """
-        with self._resource:
+        with self.resource:
             while self._early:
                 early = self._early.popleft()
                 if kept := early if self.filter is None else self.filter.select(early):
@@ -231,6 +236,8 @@ class LiveSource:
             self._fail(error_from_status(status, self._error_text(), self.device))
             if columns.count == 0:
                 return self._read(max_packets)
+        if columns.count == 0 and self._suspect and self._failure is None:
+            self._look_at_link()
         return self._batch(start) if columns.count else None
 
     def _take_arena(self) -> None:
@@ -246,6 +253,20 @@ class LiveSource:
             # The last packets lie in a block of the ring that the kernel is still filling; it
             # hands it over when the buffer timeout ends, whether the device is there or not.
             self._last_block_at += self._buffer_timeout + GONE_GRACE
+
+    def suspect_link(self) -> None:
+        """Look at the device itself from now on, until it is up: who sends met it down or gone.
+
+        The kernel reports that once for each socket, to whoever comes first, and libpcap counts on
+        being the first.
+        """
+        self._suspect = True
+
+    def _look_at_link(self) -> None:
+        state = lib.aiopcap_link_state(self._fd)
+        self._suspect = state == 0
+        if state < 0:
+            self._fail(InterfaceGoneError(f"{printable(self.device)}: The interface disappeared"))
 
     def _unread(self) -> bool:
         counters = self.statistics()
@@ -276,7 +297,7 @@ class LiveSource:
         ask the kernel for what is no longer in the packet, than for packets in memory. Both are
         needed: the first for the kernel, the second for packets that were read already.
         """
-        with self._resource:
+        with self.resource:
             if filter is None:
                 return CompiledFilter(None, compile_program(self._handle, ""))
             plain = as_filter(filter, self.linktype, self.snaplen)
@@ -287,7 +308,7 @@ class LiveSource:
 
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from now on, those in the kernel's buffer included."""
-        with self._resource:
+        with self.resource:
             self._read_early()
             try:
                 self._install(compiled)
@@ -320,7 +341,7 @@ class LiveSource:
         shown, as nobody can judge it. (In the cooked formats everything is in the packet, and
         libpcap adapts the program for the kernel.)
         """
-        if compiled.filter is None or self.linktype in _COOKED:
+        if compiled.filter is None or self.linktype in COOKED:
             return False
         return compiled.asks_kernel or compiled.reach > self.snaplen
 
@@ -348,7 +369,7 @@ class LiveSource:
 
     def statistics(self) -> CaptureStatistics:
         """Return the counters."""
-        with self._resource:
+        with self.resource:
             counters = ffi.new("struct pcap_stat *")
             self._check(lib.pcap_stats(self._handle, counters))
             now = [counters.ps_recv, counters.ps_drop, counters.ps_ifdrop]
@@ -360,7 +381,7 @@ class LiveSource:
 
     def datalinks(self) -> list[LinkType]:
         """Return the link types that the device can deliver."""
-        with self._resource:
+        with self.resource:
             array = ffi.new("int **")
             count = lib.pcap_list_datalinks(self._handle, array)
             self._check(min(count, 0))
@@ -371,13 +392,13 @@ class LiveSource:
 
     def set_datalink(self, linktype: LinkType) -> None:
         """Choose one of them."""
-        with self._resource:
+        with self.resource:
             self._check(lib.pcap_set_datalink(self._handle, linktype))
             self._read_shape()
 
     def close(self) -> None:
         """Close the handle, and give its memory back. Idempotent."""
-        self._resource.close()
+        self.resource.close()
 
     def _release(self) -> None:
         handle, self._handle = self._handle, ffi.NULL

@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 SOURCES = (
     "live",
+    "send",
     "addresses",
     "savefile",
     "savefile_pcap",
@@ -20,7 +21,7 @@ SOURCES = (
     "pseudoheader",
     "records",
 )
-HEADERS = ("live.h", "addresses.h", "savefile.h", "records.h")
+HEADERS = ("live.h", "send.h", "addresses.h", "savefile.h", "records.h")
 
 with (ROOT / "pyproject.toml").open("rb") as file:
     VERSION = tomllib.load(file)["project"]["version"]

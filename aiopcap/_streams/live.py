@@ -1,18 +1,22 @@
 """Capturing from a device."""
 
 import warnings
+from collections.abc import Iterable
 from typing import final
 
 import anyio
 
+from aiopcap._core.batch import PacketBatch
 from aiopcap._core.constants import Direction, TimestampType
 from aiopcap._core.errors import PcapWarning
 from aiopcap._core.filter import Filter
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.live import LiveSource
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
+from aiopcap._core.sender import Frame, FrameSender
 from aiopcap._streams._threads import open_in_thread
 from aiopcap._streams.capture import Capture, translated
+from aiopcap._streams.sending import Sending
 
 # While a device is down its removal is reported by nothing, and libpcap asks to be called every
 # millisecond. A quarter of a second finds out soon enough, and costs nothing.
@@ -28,6 +32,7 @@ class LiveCapture(Capture):
         super().__init__(source, source.device, source.filter)
         self._live = source
         self._waiting = anyio.CancelScope()
+        self._sending = Sending(FrameSender(source), self._check_usable, self._look_again)
 
     async def set_filter(self, filter: str | Filter | None) -> None:
         await super().set_filter(filter)
@@ -81,6 +86,70 @@ class LiveCapture(Capture):
         self._check_usable()
         with translated:
             return self._live.fileno()
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    async def send(self, item: Frame) -> None:
+        """Send a frame as it is, link-layer header included.
+
+        It waits while the socket's buffer or the device's queue is full. One task sends at a time,
+        beside the one that reads. The capture itself does not see what it sends (on the loopback
+        device it does).
+
+        Cancelled, the frame was not sent.
+
+        Args:
+            item: A packet, or any buffer.
+
+        Raises:
+            FrameSizeError: If it is empty, shorter than a link-layer header, or longer than the
+                device takes.
+            InterfaceDownError: If the device is down.
+            InterfaceGoneError: If the device was removed.
+            PcapError: If the device takes no frames ("any"), or not this one.
+            anyio.ClosedResourceError: If the capture is closed, also while this waits.
+            anyio.BusyResourceError: If another task is sending.
+        """
+        await self._sending.send(item)
+
+    def send_nowait(self, item: Frame) -> None:
+        """Send a frame if there is room for it now.
+
+        Raises:
+            anyio.WouldBlock: If there is none.
+            FrameSizeError, InterfaceDownError, InterfaceGoneError, PcapError,
+                anyio.ClosedResourceError, anyio.BusyResourceError: As `send`.
+        """
+        self._sending.send_nowait(item)
+
+    async def send_batch(self, frames: PacketBatch | Iterable[Frame]) -> int:
+        """Send frames in order, hundreds with each system call; a checkpoint.
+
+        Cancelled, the first of them were sent and the others not; a `SendQueue` tells how many.
+
+        Args:
+            frames: A batch, or packets and buffers.
+
+        Returns:
+            How many were sent: all of them.
+
+        Raises:
+            SendError: If one could not be sent; it says which, and its cause is what `send` raises.
+            PcapError: If the device takes no frames ("any").
+            anyio.ClosedResourceError: If the capture is closed, also while this waits.
+            anyio.BusyResourceError: If another task is sending.
+        """
+        return await self._sending.send_batch(frames)
+
+    def _look_again(self) -> None:
+        # Who waits for packets has to notice that the device is down or gone.
+        self._waiting.cancel()
+
+    def _wake_readers(self) -> None:
+        self._sending.close()
+        super()._wake_readers()
+
+    # -- waiting ---------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
         if pause := self._live.pause():

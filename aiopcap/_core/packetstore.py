@@ -1,0 +1,179 @@
+"""Packets kept in memory, as bytes and columns and not as objects."""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+from aiopcap._core.batch import PacketBatch, RawColumns, RawData
+from aiopcap._core.linktype import LinkType
+from aiopcap._core.packet import Packet
+from aiopcap._core.sender import Frame
+from aiopcap._core.transmission import RECORD_HEADER_BYTES, Piece
+from aiopcap._native import lib
+
+# A tail of this size becomes a batch.
+TAIL_BYTES = 1024 * 1024
+
+# A batch is kept as it is when it has so many packets, and these are most of the memory that it
+# refers to; otherwise its packets are copied.
+LEAST_KEPT = 256
+
+
+class _Tail:
+    """The packets added last, which still grow."""
+
+    def __init__(self, linktype: LinkType | None) -> None:
+        self.linktype = linktype
+        self.data = bytearray()
+        self.timestamps_ns = array("q")
+        self.offsets = array("I")
+        self.captured_lengths = array("I")
+        self.wire_lengths = array("I")
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def append(self, data: bytes, timestamp_ns: int, wire_length: int) -> None:
+        # What may raise comes first: a time beyond 64 bits must leave nothing behind.
+        self.timestamps_ns.append(timestamp_ns)
+        self.wire_lengths.append(wire_length)
+        self.offsets.append(len(self.data))
+        self.captured_lengths.append(len(data))
+        self.data += data
+
+    def packet(self, row: int) -> Packet:
+        start = self.offsets[row]
+        return Packet(
+            bytes(self.data[start : start + self.captured_lengths[row]]),
+            timestamp_ns=self.timestamps_ns[row],
+            wire_length=self.wire_lengths[row],
+            linktype=self.linktype,
+        )
+
+    def batch(self) -> PacketBatch:
+        columns = RawColumns(
+            self.timestamps_ns.tobytes(),
+            self.offsets.tobytes(),
+            self.captured_lengths.tobytes(),
+            self.wire_lengths.tobytes(),
+            None,
+        )
+        data = RawData(bytes(self.data), 0, len(self.data))
+        return PacketBatch(data, columns, self.linktype, None, first=0, count=len(self))  # type: ignore[arg-type]
+
+
+class PacketStore:
+    """A sequence of packets that grows at its end."""
+
+    def __init__(self) -> None:
+        self._batches: list[PacketBatch] = []
+        self._starts: list[int] = []
+        self._sealed = 0
+        self._tail = _Tail(None)
+        self.nbytes = 0
+        self.linktypes: set[LinkType] = set()
+        self.last_timestamp_ns = 0
+
+    def __len__(self) -> int:
+        return self._sealed + len(self._tail)
+
+    @property
+    def queue_nbytes(self) -> int:
+        """The bytes with WinPcap's header for each packet."""
+        return self.nbytes + self.header_nbytes(len(self))
+
+    @staticmethod
+    def header_nbytes(packets: int) -> int:
+        """Return what WinPcap counts beside the bytes of so many packets."""
+        return RECORD_HEADER_BYTES * packets
+
+    def append(self, frame: Frame, timestamp_ns: int | None = None) -> None:
+        """Add one.
+
+        Args:
+            frame: A packet, or bytes.
+            timestamp_ns: Its time; else the packet's own, else that of the one before it.
+        """
+        if isinstance(frame, Packet):
+            data, wire_length, linktype = frame.data, frame.wire_length, frame.linktype
+            when = frame.timestamp_ns
+        else:
+            data, linktype, when = bytes(memoryview(frame)), None, self.last_timestamp_ns
+            wire_length = len(data)
+        when = when if timestamp_ns is None else timestamp_ns
+        self._tail_for(linktype).append(data, when, wire_length)
+        self.last_timestamp_ns = when
+        self.nbytes += len(data)
+        if linktype is not None:
+            self.linktypes.add(linktype)
+
+    def extend(self, batch: PacketBatch) -> None:
+        """Add all packets of a batch; a large one is kept and not copied."""
+        nbytes = batch.nbytes
+        if len(batch) < LEAST_KEPT or 2 * nbytes < batch._data.size:
+            for packet in batch:
+                self.append(packet)
+            return
+        self._seal()
+        self._add(batch)
+        self.nbytes += nbytes
+        self.last_timestamp_ns = batch.timestamps_ns[-1]
+        if batch.linktype is not None:
+            self.linktypes.add(batch.linktype)
+
+    def check_order(self, start: int) -> None:
+        """Check that time stamps do not go backwards, from a packet on.
+
+        Raises:
+            ValueError: If they do; it says where.
+        """
+        before = -(2**63)
+        for piece in self.pieces(start):
+            native, keep = piece.batch._native()
+            row = lib.aiopcap_first_disorder(native, piece.first, before)
+            if row < len(piece.batch):
+                raise ValueError(
+                    f"the time stamp of packet {piece.index + row} is before that of the packet "
+                    "before it"
+                )
+            before = piece.batch.timestamps_ns[-1]
+            del keep
+
+    def packet(self, index: int) -> Packet:
+        """Return the packet of that number, from 0 on."""
+        if index >= self._sealed:
+            return self._tail.packet(index - self._sealed)
+        which = bisect_right(self._starts, index) - 1
+        return self._batches[which][index - self._starts[which]]
+
+    def __iter__(self) -> Iterator[Packet]:
+        for batch in list(self._batches):
+            yield from batch
+        yield from self._tail.batch()
+
+    def pieces(self, start: int = 0) -> Iterator[Piece]:
+        """Return what a transmission takes, from a packet on."""
+        batches: Iterable[tuple[int, PacketBatch]] = zip(
+            [*self._starts, self._sealed], [*self._batches, self._tail.batch()], strict=True
+        )
+        begins = True
+        for index, batch in batches:
+            if start < index + len(batch):
+                yield Piece(batch, max(0, start - index), index, begins)
+                begins = False
+
+    def _tail_for(self, linktype: LinkType | None) -> _Tail:
+        if self._tail.linktype != linktype or len(self._tail.data) >= TAIL_BYTES:
+            self._seal()
+            self._tail.linktype = linktype
+        return self._tail
+
+    def _seal(self) -> None:
+        if len(self._tail):
+            self._add(self._tail.batch())
+        self._tail = _Tail(None)
+
+    def _add(self, batch: PacketBatch) -> None:
+        self._starts.append(self._sealed)
+        self._batches.append(batch)
+        self._sealed += len(batch)

@@ -1,0 +1,272 @@
+"""Batches on their way out: when each packet is due, and how far it is."""
+
+import errno
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.errors import SendError
+from aiopcap._core.sender import FrameSender
+from aiopcap._native import ffi, lib
+
+# What WinPcap's send queues count for each packet beside its bytes: a record header of a savefile.
+RECORD_HEADER_BYTES = 16
+
+# C waits for what is due within this; a longer wait is the event loop's, which can be cancelled.
+HORIZON_NS = 20_000_000
+
+# The margins of `_native/send.c` in which it spins instead of sleeping: at least, and at most.
+_SPIN_NS = {"exact": (300_000, 5_000_000), "gentle": (30_000, 30_000)}
+
+_UNLIMITED = 2**32 - 1
+
+
+class Outcome(Enum):
+    """Why a step came back."""
+
+    DONE = "everything was sent"
+    MORE = "there is more to send at once"
+    LATER = "the next packet is not due for `seconds_left()`"
+    FULL = "the buffer is full until the descriptor is writable"
+    BUSY = "the device's queue is full, and nothing tells when it is not"
+    STOPPED = "it was asked to stop"
+
+
+_OUTCOMES = {
+    lib.AIOPCAP_SENT_ALL: Outcome.DONE,
+    lib.AIOPCAP_SEND_MORE: Outcome.MORE,
+    lib.AIOPCAP_SEND_LATER: Outcome.LATER,
+    lib.AIOPCAP_SEND_FULL: Outcome.FULL,
+    lib.AIOPCAP_SEND_BUSY: Outcome.BUSY,
+    lib.AIOPCAP_SEND_STOPPED: Outcome.STOPPED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """When packets are due; at once, where nothing is given.
+
+    Attributes:
+        sync: By their time stamps.
+        speed: How many times as fast as these.
+        pps: Evenly, so many in a second.
+        bits_per_second: Evenly, by the bits of the frames.
+        timing: "exact" or "gentle".
+    """
+
+    sync: bool = False
+    speed: float = 1.0
+    pps: float | None = None
+    bits_per_second: float | None = None
+    timing: str = "exact"
+
+    def __post_init__(self) -> None:
+        if self.sync + (self.pps is not None) + (self.bits_per_second is not None) > 1:
+            raise ValueError("sync, pps and bits_per_second exclude each other")
+        for name in ("speed", "pps", "bits_per_second"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a positive, finite number, not {value}")
+        if self.speed != 1.0 and not self.sync:
+            raise ValueError("speed is a factor for the time stamps: it needs sync=True")
+        if self.timing not in _SPIN_NS:
+            raise ValueError(f"timing is 'exact' or 'gentle', not {self.timing!r}")
+
+    @property
+    def paced(self) -> bool:
+        """Whether packets wait for their time."""
+        return self.sync or self.pps is not None or self.bits_per_second is not None
+
+    def native(self) -> Any:
+        """Return a native transmission with this schedule."""
+        run = ffi.new("aiopcap_transmission *")
+        run.pace, run.ns_per_unit = lib.AIOPCAP_PACE_NONE, 0.0
+        if self.sync:
+            run.pace, run.ns_per_unit = lib.AIOPCAP_PACE_TIMESTAMPS, 1 / self.speed
+        elif self.pps is not None:
+            run.pace, run.ns_per_unit = lib.AIOPCAP_PACE_PACKETS, 1e9 / self.pps
+        elif self.bits_per_second is not None:
+            run.pace, run.ns_per_unit = lib.AIOPCAP_PACE_BYTES, 8e9 / self.bits_per_second
+        run.least_spin_ns, run.most_spin_ns = _SPIN_NS[self.timing]
+        run.spin_ns = run.least_spin_ns
+        run.horizon_ns = HORIZON_NS
+        return run
+
+
+@dataclass(frozen=True, slots=True)
+class TransmitReport:
+    """What was sent, and in which time.
+
+    Attributes:
+        packets: How many packets were sent.
+        nbytes: How many bytes these had.
+        elapsed: Seconds from the first packet to the last, both included.
+        truncated: How many were left out, because a snaplen had cut them.
+        passes: How often everything was sent.
+        next_index: The first packet that was not sent in the pass that was not finished; 0 when
+            all were.
+    """
+
+    packets: int = 0
+    nbytes: int = 0
+    elapsed: float = 0.0
+    truncated: int = 0
+    passes: int = 0
+    next_index: int = 0
+
+    @property
+    def queue_nbytes(self) -> int:
+        """What WinPcap's `pcap_sendqueue_transmit` returns: 16 bytes more for each packet."""
+        return self.nbytes + RECORD_HEADER_BYTES * self.packets
+
+    @property
+    def packets_per_second(self) -> float:
+        """The mean rate; 0 where nothing took any time."""
+        return self.packets / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def bits_per_second(self) -> float:
+        """The mean rate of the frames' bits; 0 where nothing took any time."""
+        return 8 * self.nbytes / self.elapsed if self.elapsed > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A batch to send, from a row on.
+
+    Attributes:
+        batch: The packets.
+        first: The row.
+        index: The number of the batch's first packet in its pass.
+        begins_pass: Whether time stamps count from here on.
+    """
+
+    batch: PacketBatch
+    first: int = 0
+    index: int = 0
+    begins_pass: bool = False
+
+
+class Transmission:
+    """Sends pieces, one behind the other, on one schedule.
+
+    A step may run in a thread, one at a time; `stop` and `report` may be called beside it.
+
+    Args:
+        sender: Where they go.
+        pacing: When.
+        send_truncated: Also send packets that a snaplen has cut.
+    """
+
+    def __init__(self, sender: FrameSender, pacing: Pacing, *, send_truncated: bool) -> None:
+        self.sender = sender
+        self.pacing = pacing
+        self._run = pacing.native()
+        self._run.send_truncated = send_truncated
+        self._pieces: Iterator[Piece] = iter(())
+        self._piece: Piece | None = None
+        self._native: Any = None
+        self._passes = 0
+        self._next_index = 0
+        self._lock = threading.Lock()
+        sender.check()
+
+    def feed(self, pieces: Iterator[Piece]) -> None:
+        """Give it more to send, after what it had before."""
+        self._pieces = pieces
+
+    def step(self, quota: int = _UNLIMITED) -> Outcome:
+        """Send until there is a reason to come back.
+
+        Args:
+            quota: The most packets to send.
+
+        Raises:
+            SendError: If a packet could not be sent.
+        """
+        run = self._run
+        left = run.packets + quota
+        with self.sender.resource:
+            self.sender.aim(run)
+            while self._piece is not None or self._take():
+                run.quota = min(left - run.packets, _UNLIMITED)
+                status = lib.aiopcap_transmit(run, self._native[0])
+                if status == lib.AIOPCAP_SEND_FAILED:
+                    raise self._failure()
+                if status != lib.AIOPCAP_SENT_ALL:
+                    return _OUTCOMES[status]
+                self._drop_piece()
+        return Outcome.DONE
+
+    def _take(self) -> bool:
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        run = self._run
+        self._native = piece.batch._native()
+        with self._lock:
+            run.next = piece.first
+            self._piece = piece
+        if piece.begins_pass and run.start_ns and self.pacing.sync:
+            # From where the pass before ended: what is repeated does not drift either.
+            run.start_ns = max(run.latest_due_ns, run.start_ns)
+            run.origin_ns = piece.batch.timestamps_ns[piece.first]
+        return True
+
+    def _drop_piece(self) -> None:
+        piece = self._piece
+        assert piece is not None
+        with self._lock:
+            self._next_index = piece.index + len(piece.batch)
+            self._piece = None
+
+    def end_pass(self) -> None:
+        """Count a pass; called where the pieces come from, behind the last of a pass."""
+        with self._lock:
+            self._passes += 1
+            self._next_index = 0
+
+    def stop(self) -> None:
+        """Have the step that is running come back within the milliseconds of one system call."""
+        self._run.stop = 1
+
+    def seconds_left(self) -> float:
+        """Return how long it is until the next packet is due."""
+        return float(self._run.due_ns - lib.aiopcap_monotonic_ns()) / 1e9
+
+    def skip(self, seconds: float) -> None:
+        """Take note that the event loop's clock ran ahead of the machine's, as a test's does."""
+        for name in ("began_ns", "start_ns", "due_ns", "latest_due_ns"):
+            setattr(self._run, name, getattr(self._run, name) - round(seconds * 1e9))
+
+    def report(self) -> TransmitReport:
+        """Return how far it is; exact when no step is running."""
+        run = self._run
+        with self._lock:
+            piece = self._piece
+            index = self._next_index if piece is None else piece.index + run.next
+            passes = self._passes
+        return TransmitReport(
+            packets=run.packets,
+            nbytes=run.nbytes,
+            elapsed=(run.last_ns - run.began_ns) / 1e9 if run.packets else 0.0,
+            truncated=run.truncated,
+            passes=passes,
+            next_index=index,
+        )
+
+    def _failure(self) -> SendError:
+        run, piece = self._run, self._piece
+        assert piece is not None
+        row = run.next
+        if run.error == errno.EFAULT:
+            raise ValueError(f"packet {row}: its bytes are outside the batch's data")
+        cause = self.sender.error(run.error, piece.batch.captured_lengths[row])
+        index = piece.index + row
+        error = SendError(f"packet {index}: {cause}", index, run.packets, run.nbytes)
+        error.__cause__ = cause
+        return error

@@ -1,0 +1,92 @@
+"""Sending a savefile while it is read."""
+
+from collections.abc import AsyncIterator
+
+from aiopcap._core.batch import PacketBatch
+from aiopcap._core.bytesource import Readable
+from aiopcap._core.filter import Filter
+from aiopcap._core.transmission import Pacing, Piece, Transmission, TransmitReport
+from aiopcap._streams.offline import open_offline
+from aiopcap._streams.sending import Carrier, Progress, Target, sending_of
+
+
+async def replay(
+    source: Readable,
+    target: Target,
+    *,
+    filter: str | Filter | None = None,
+    limit: int | None = None,
+    sync: bool = False,
+    speed: float = 1.0,
+    pps: float | None = None,
+    bits_per_second: float | None = None,
+    loop: int | None = 1,
+    timing: str = "exact",
+    send_truncated: bool = False,
+    progress: Progress | None = None,
+    progress_interval: float = 0.1,
+) -> TransmitReport:
+    """Send the packets of a savefile, batch by batch as they are read.
+
+    It takes no more memory for a large file than for a small one. Where every microsecond counts,
+    or the disk is slow, fill a `SendQueue` with `SendQueue.extend_from` and transmit that.
+
+    Cancelled, it stops within 50 ms, as `SendQueue.transmit` does.
+
+    Args:
+        source: What `open_offline` takes; with `loop` it is opened again for each pass.
+        target: A live capture.
+        filter: An expression (pcap-filter(7)) or a compiled filter: what to send.
+        limit: The most packets to send, in all passes together.
+        sync: As all that follow, see `SendQueue.transmit`.
+        speed: A factor for the time stamps.
+        pps: Packets in a second.
+        bits_per_second: Bits of frames in a second.
+        loop: How often to send the file; None for endlessly.
+        timing: "exact" or "gentle".
+        send_truncated: Also send packets that a capture's snaplen has cut.
+        progress: Called with a `TransmitReport` from time to time.
+        progress_interval: Seconds from one such call to the next.
+
+    Raises:
+        SendError: If a packet could not be sent; its index counts the packets that pass the filter.
+        OSError, SavefileError, TruncatedSavefileError, FilterError: As `open_offline`, and when
+            the file turns out to be damaged; what came before is sent.
+        ValueError, PcapError, TypeError, anyio.ClosedResourceError, anyio.BusyResourceError: As
+            `SendQueue.transmit`.
+
+    Warns:
+        PcapWarning: If the packets begin with something else than the device's do.
+    """
+    pacing = Pacing(sync, speed, pps, bits_per_second, timing)
+    for name, value in (("loop", loop), ("limit", limit)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is at least 1, or None, and not {value}")
+    sending = sending_of(target, ())
+    run = Transmission(sending.sender, pacing, send_truncated=send_truncated)
+    with sending.carrier(run, progress, progress_interval) as carrier:
+        passes = 0
+        while passes != loop and (limit is None or run.report().packets < limit):
+            async with await open_offline(source, filter=filter) as capture:
+                if passes == 0:
+                    sending_of(target, {capture.linktype})
+                sent = await _send(capture.batches(), carrier, run, limit)
+            if not sent:
+                break
+            passes += 1
+    return run.report()
+
+
+async def _send(
+    batches: AsyncIterator[PacketBatch], carrier: Carrier, run: Transmission, limit: int | None
+) -> int:
+    """Send one pass; returns how many packets it had."""
+    index = 0
+    async for read in batches:
+        batch = read if limit is None else read[: limit - run.report().packets]
+        if not batch:
+            return index
+        await carrier.carry([Piece(batch, 0, index, begins_pass=index == 0)])
+        index += len(batch)
+    run.end_pass()
+    return index
