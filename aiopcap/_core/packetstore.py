@@ -3,6 +3,8 @@
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import accumulate, islice
+from typing import Any
 
 from aiopcap._core.batch import PacketBatch, RawColumns, RawData
 from aiopcap._core.linktype import LinkType
@@ -17,6 +19,32 @@ TAIL_BYTES = 1024 * 1024
 # A batch is kept as it is when it has so many packets, and these are most of the memory that it
 # refers to; otherwise its packets are copied.
 LEAST_KEPT = 256
+
+
+# The most frames that are joined to one batch; its offsets have 32 bits, and a frame 64 KiB.
+JOINED = 16384
+
+
+def joined(frames: Iterable[Frame]) -> Iterator[PacketBatch]:
+    """Copy frames to batches, without their times: for what is sent at once."""
+    iterator = iter(frames)
+    while taken := list(islice(iterator, JOINED)):
+        data = b"".join(taken)
+        lengths = array("I", map(len, taken))
+        if sum(lengths) != len(data):
+            # A view of larger items counts these, and not its bytes.
+            lengths = array("I", (memoryview(frame).nbytes for frame in taken))
+        offsets = array("I", accumulate(lengths, initial=0))[:-1]
+        raw = lengths.tobytes()
+        columns = RawColumns(bytes(8 * len(taken)), offsets.tobytes(), raw, raw, None)
+        yield _batch(data, columns, None)
+
+
+def _batch(data: bytes, columns: RawColumns, linktype: LinkType | None) -> PacketBatch:
+    count = len(columns.offsets) // 4
+    # Frames that came as bytes do not say what they begin with.
+    kind: Any = linktype
+    return PacketBatch(RawData(data, 0, len(data)), columns, kind, None, first=0, count=count)
 
 
 class _Tail:
@@ -58,8 +86,7 @@ class _Tail:
             self.wire_lengths.tobytes(),
             None,
         )
-        data = RawData(bytes(self.data), 0, len(self.data))
-        return PacketBatch(data, columns, self.linktype, None, first=0, count=len(self))  # type: ignore[arg-type]
+        return _batch(bytes(self.data), columns, self.linktype)
 
 
 class PacketStore:

@@ -37,6 +37,7 @@ class FrameSender:
         self.device = source.device
         self.resource: Resource = source.resource
         with self.resource:
+            self._handle = source.handle
             fd = source.fileno()
             self._socket: int = fd if lib.aiopcap_sends_by_socket(fd) else -1
 
@@ -70,16 +71,16 @@ class FrameSender:
             PcapError: If the system did not take it otherwise.
         """
         self.check()
-        with self.resource, ffi.from_buffer(frame) as data:
-            size = len(data)
-            number: int = lib.aiopcap_send_frame(self._source.handle, self._socket, data, size)
+        data = ffi.from_buffer(frame)
+        with self.resource:
+            number: int = lib.aiopcap_send_frame(self._handle, self._socket, data, len(data))
             if number == 0 or number in _FULL:
                 return number
-            raise self.error(number, size)
+            raise self.error(number, len(data))
 
     def aim(self, run: Any) -> None:
         """Have a native transmission send here, inside a lease of the resource."""
-        run.handle = self._source.handle
+        run.handle = self._handle
         run.fd = self._socket
 
     def error(self, number: int, size: int) -> PcapError:
@@ -91,7 +92,7 @@ class FrameSender:
         """
         detail = ""
         if number < 0:
-            number, detail = 0, text(lib.pcap_geterr(self._source.handle))
+            number, detail = 0, text(lib.pcap_geterr(self._handle))
         if number == errno.EMSGSIZE:
             detail = self._limit()
         error = error_from_sending(number, self.device, size, detail)

@@ -8,7 +8,6 @@ passed, whatever the body of the loop costs; then the event loop has its turn.
 """
 
 import sys
-import threading
 import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator
@@ -29,19 +28,9 @@ from aiopcap._core.packet import Packet
 from aiopcap._core.resource import Owner, ResourceClosedError
 from aiopcap._core.source import PacketSource
 from aiopcap._core.writer import SavefileFormat
+from aiopcap._streams._loops import HomeLoop
 from aiopcap._streams._threads import run_surely
 from aiopcap._streams.dumper import Dumper, open_dumper
-
-_loop_marker: anyio.lowlevel.RunVar[object] = anyio.lowlevel.RunVar("aiopcap_loop")
-
-
-def _current_loop() -> object:
-    try:
-        return _loop_marker.get()
-    except LookupError:
-        marker = (threading.get_ident(), object())
-        _loop_marker.set(marker)
-        return marker
 
 
 class _Translated:
@@ -80,7 +69,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         self._name = name
         self._closed = False
         self._filter = filter
-        self._loop = _current_loop()
+        self._loop = HomeLoop()
         self._owner = Owner(repr(self))
         self._reading = anyio.ResourceGuard("reading from")
         self._hand = Hand()
@@ -204,7 +193,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
     def _check_usable(self) -> None:
         self._check_open()
         self._owner.check()
-        if self._loop is not _current_loop():
+        if self._loop.is_other:
             raise RuntimeError(f"{self!r} belongs to another event loop, or to another thread's")
 
     # -- the filter ------------------------------------------------------------------------------
@@ -271,7 +260,7 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
             RuntimeError: If a task of another event loop is reading: only its own loop can wake
                 it. When that loop is over, any may close.
         """
-        if self._loop is not _current_loop():
+        if self._loop.is_other:
             try:
                 with self._reading:
                     pass

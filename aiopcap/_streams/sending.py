@@ -14,7 +14,7 @@ from aiopcap._core.batch import PacketBatch
 from aiopcap._core.daemon import Daemon
 from aiopcap._core.errors import PcapError, PcapWarning
 from aiopcap._core.linktype import LinkType
-from aiopcap._core.packetstore import PacketStore
+from aiopcap._core.packetstore import JOINED, joined
 from aiopcap._core.resource import ResourceClosedError
 from aiopcap._core.sender import Frame, FrameSender
 from aiopcap._core.transmission import Outcome, Pacing, Piece, Transmission, TransmitReport
@@ -111,13 +111,9 @@ class Sending:
 
     async def send_batch(self, frames: PacketBatch | Iterable[Frame]) -> int:
         """Send frames in order; returns how many."""
-        if isinstance(frames, PacketBatch):
-            pieces = [Piece(frames)]
-        else:
-            store = PacketStore()
-            for frame in frames:
-                store.append(frame)
-            pieces = list(store.pieces())
+        batches = [frames] if isinstance(frames, PacketBatch) else joined(frames)
+        # Here, and not in the thread: users' iterators run where users call.
+        pieces = [Piece(batch, index=number * JOINED) for number, batch in enumerate(batches)]
         run = Transmission(self._sender, Pacing(), send_truncated=True)
         with self.carrier(run) as carrier:
             await carrier.carry(pieces)
