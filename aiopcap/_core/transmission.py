@@ -46,6 +46,13 @@ _OUTCOMES = {
 }
 
 
+def check_counts(**counts: int | None) -> None:
+    """Raise ValueError unless each is positive, or None."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is at least 1, or None, and not {value}")
+
+
 @dataclass(frozen=True, slots=True)
 class Pacing:
     """When packets are due; at once, where nothing is given.
@@ -242,6 +249,11 @@ class Transmission:
         """Take note that the event loop's clock ran ahead of the machine's, as a test's does."""
         for name in ("began_ns", "start_ns", "due_ns", "latest_due_ns"):
             setattr(self._run, name, getattr(self._run, name) - round(seconds * 1e9))
+
+    @property
+    def packets(self) -> int:
+        """How many packets were sent."""
+        return int(self._run.packets)
 
     def report(self) -> TransmitReport:
         """Return how far it is; exact when no step is running."""

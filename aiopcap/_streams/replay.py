@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytesource import Readable
 from aiopcap._core.filter import Filter
-from aiopcap._core.transmission import Pacing, Piece, Transmission, TransmitReport
+from aiopcap._core.transmission import Pacing, Piece, Transmission, TransmitReport, check_counts
 from aiopcap._streams.offline import open_offline
 from aiopcap._streams.sending import Carrier, Progress, Target, sending_of
 
@@ -42,10 +42,10 @@ async def replay(
         speed: A factor for the time stamps.
         pps: Packets in a second.
         bits_per_second: Bits of frames in a second.
-        loop: How often to send the file; None for endlessly.
+        loop: How often to send the file; None for endlessly, or until a pass has nothing to send.
         timing: "exact" or "gentle".
         send_truncated: Also send packets that a capture's snaplen has cut.
-        progress: Called with a `TransmitReport` from time to time.
+        progress: Called with a `TransmitReport` from time to time, and once at the end.
         progress_interval: Seconds from one such call to the next.
 
     Raises:
@@ -59,34 +59,30 @@ async def replay(
         PcapWarning: If the packets begin with something else than the device's do.
     """
     pacing = Pacing(sync, speed, pps, bits_per_second, timing)
-    for name, value in (("loop", loop), ("limit", limit)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is at least 1, or None, and not {value}")
+    check_counts(loop=loop, limit=limit)
     sending = sending_of(target, ())
     run = Transmission(sending.sender, pacing, send_truncated=send_truncated)
     with sending.carrier(run, progress, progress_interval) as carrier:
-        passes = 0
-        while passes != loop and (limit is None or run.report().packets < limit):
+        passes, sent = 0, -1
+        while passes != loop and run.packets > sent and run.packets != limit:
+            sent = run.packets
             async with await open_offline(source, filter=filter) as capture:
                 if passes == 0:
                     sending_of(target, {capture.linktype})
-                sent = await _send(capture.batches(), carrier, run, limit)
-            if not sent:
-                break
+                await _send(capture.batches(), carrier, run, limit)
             passes += 1
     return run.report()
 
 
 async def _send(
     batches: AsyncIterator[PacketBatch], carrier: Carrier, run: Transmission, limit: int | None
-) -> int:
-    """Send one pass; returns how many packets it had."""
+) -> None:
+    """Send one pass."""
     index = 0
     async for read in batches:
-        batch = read if limit is None else read[: limit - run.report().packets]
+        batch = read if limit is None else read[: limit - run.packets]
         if not batch:
-            return index
+            return
         await carrier.carry([Piece(batch, 0, index, begins_pass=index == 0)])
         index += len(batch)
     run.end_pass()
-    return index

@@ -62,7 +62,7 @@ class Sending:
         self._guard = anyio.ResourceGuard("sending on")
         self._since_checkpoint = 0
         self._transmission: Transmission | None = None
-        self._pause = anyio.CancelScope()
+        self._pause: anyio.CancelScope | None = None
 
     @property
     def sender(self) -> FrameSender:
@@ -73,6 +73,7 @@ class Sending:
 
     async def send(self, frame: Frame) -> None:
         """Send a frame, when there is room for it."""
+        self._check_usable()
         await anyio.lowlevel.checkpoint_if_cancelled()
         with self._guard:
             backoff = SHORTEST_BACKOFF
@@ -85,12 +86,12 @@ class Sending:
 
     def send_nowait(self, frame: Frame) -> None:
         """Send a frame if there is room for it now."""
+        self._check_usable()
         with self._guard:
             if self._try(frame):
                 raise anyio.WouldBlock
 
     def _try(self, frame: Frame) -> int:
-        self._check_usable()
         try:
             return self._sender.send(frame)
         except ResourceClosedError:
@@ -102,7 +103,7 @@ class Sending:
     async def _wait_for_room(self, full: int, backoff: float) -> float:
         """Wait; returns how long to wait the next time where only time helps."""
         if full != errno.ENOBUFS:
-            await anyio.wait_writable(self._sender.fileno())
+            await self._wait_writable()
             return SHORTEST_BACKOFF
         await self._sleep(backoff)
         return min(2 * backoff, LONGEST_BACKOFF)
@@ -129,18 +130,27 @@ class Sending:
             progress: Called with a report from time to time.
             interval: Seconds between two such calls.
         """
+        self._check_usable()
         return Carrier(self, run, progress, interval)
 
+    async def _wait_writable(self) -> None:
+        await anyio.wait_writable(self._sender.fileno())
+        self._check_usable()
+
     async def _sleep(self, seconds: float) -> None:
-        with anyio.CancelScope() as self._pause:
-            await anyio.sleep(seconds)
+        try:
+            with anyio.CancelScope() as self._pause:
+                await anyio.sleep(seconds)
+        finally:
+            self._pause = None
         self._check_usable()
 
     def close(self) -> None:
         """Make the task that sends come back; the capture is closed already."""
         if self._transmission is not None:
             self._transmission.stop()
-        self._pause.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
 
 
 class Carrier:
@@ -167,6 +177,8 @@ class Carrier:
         self._sending._guard.__exit__(None, None, None)
         if self._daemon is not None:
             self._daemon.close()
+        if self._progress is not None:
+            self._progress(self._run.report())
 
     async def carry(self, pieces: Iterable[Piece]) -> None:
         """Send all of it; a checkpoint.
@@ -190,7 +202,7 @@ class Carrier:
             if outcome is Outcome.LATER:
                 await self._sleep_until_due()
             elif outcome is Outcome.FULL:
-                await anyio.wait_writable(self._sending.sender.fileno())
+                await self._sending._wait_writable()
 
     async def _step(self) -> Outcome:
         try:
@@ -240,10 +252,15 @@ class Carrier:
             self._run.skip(slept - passed)
 
     def _show_progress(self) -> None:
-        if self._progress is not None and anyio.current_time() >= self._next_progress:
-            # From now, not from when it was due: a slow callback is not called all the time.
-            self._next_progress = anyio.current_time() + self._interval
+        if self._progress is None or anyio.current_time() < self._next_progress:
+            return
+        # From now, not from when it was due: a slow callback is not called all the time.
+        self._next_progress = anyio.current_time() + self._interval
+        try:
             self._progress(self._run.report())
+        except BaseException:
+            self._progress = None
+            raise
 
 
 class Target(Protocol):

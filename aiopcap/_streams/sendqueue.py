@@ -1,6 +1,7 @@
 """Send queues: packets kept in memory, to be sent in one go."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import final, overload
 
 import anyio
@@ -10,7 +11,7 @@ from aiopcap._core.errors import QueueFullError
 from aiopcap._core.packet import Packet
 from aiopcap._core.packetstore import PacketStore
 from aiopcap._core.sender import Frame
-from aiopcap._core.transmission import Pacing, Piece, Transmission, TransmitReport
+from aiopcap._core.transmission import Pacing, Piece, Transmission, TransmitReport, check_counts
 from aiopcap._streams.capture import Capture
 from aiopcap._streams.sending import Progress, Target, sending_of
 
@@ -174,6 +175,7 @@ class SendQueue(Sequence[Packet]):
         bits_per_second: float | None = None,
         loop: int | None = 1,
         start: int = 0,
+        limit: int | None = None,
         timing: str = "exact",
         on_disorder: str = "send",
         send_truncated: bool = False,
@@ -196,16 +198,18 @@ class SendQueue(Sequence[Packet]):
             pps: Send evenly, so many packets in a second.
             bits_per_second: Send evenly, so many bits of frames in a second (what the device adds
                 to a frame on the wire does not count).
-            loop: How often to send all; None for endlessly. With `sync`, the first packet goes
-                right behind the last of the pass before.
+            loop: How often to send all; None for endlessly, or until a pass has nothing to send.
+                With `sync`, the first packet goes right behind the last of the pass before.
             start: The first packet to send, in the first pass.
+            limit: The most packets to send, in all passes together.
             timing: "exact" waits by watching the clock, and takes up to a whole processor; "gentle"
                 by sleeping, which is less exact.
             on_disorder: What to do with time stamps that go backwards, with `sync`: "send", or
                 "refuse" all.
             send_truncated: Also send packets that a capture's snaplen has cut. By default they are
                 left out and counted.
-            progress: Called with a `TransmitReport` from time to time, on the event loop.
+            progress: Called with a `TransmitReport` from time to time, on the event loop, and once
+                at the end, also when this fails or is cancelled.
             progress_interval: Seconds from one such call to the next.
 
         Raises:
@@ -220,8 +224,7 @@ class SendQueue(Sequence[Packet]):
             PcapWarning: If the packets begin with something else than the device's do.
         """
         pacing = Pacing(sync, speed, pps, bits_per_second, timing)
-        if loop is not None and loop < 1:
-            raise ValueError(f"loop is at least 1, or None, and not {loop}")
+        check_counts(loop=loop, limit=limit)
         if not 0 <= start <= len(self):
             raise ValueError(f"start is within 0 and {len(self)}, and not {start}")
         if on_disorder not in ("send", "refuse"):
@@ -233,15 +236,26 @@ class SendQueue(Sequence[Packet]):
         self._transmitting += 1
         try:
             with sending.carrier(run, progress, progress_interval) as carrier:
-                await carrier.carry(self._passes(run, start, loop))
+                await carrier.carry(self._passes(run, start, loop, limit))
         finally:
             self._transmitting -= 1
             self._last_report = run.report()
         return self._last_report
 
-    def _passes(self, run: Transmission, start: int, loop: int | None) -> Iterator[Piece]:
-        passes = 0
-        while len(self) and passes != loop:
-            yield from self._store.pieces(start if passes == 0 else 0)
+    def _passes(
+        self, run: Transmission, start: int, loop: int | None, limit: int | None
+    ) -> Iterator[Piece]:
+        # Asked for the next piece when all before were sent, which is what the limit is about.
+        passes, sent = 0, -1
+        while passes != loop and run.packets > sent:
+            sent = run.packets
+            for piece in self._store.pieces(start if passes == 0 else 0):
+                if limit is None:
+                    yield piece
+                elif run.packets < limit:
+                    rest = piece.batch[: piece.first + limit - run.packets]
+                    yield replace(piece, batch=rest)
+                else:
+                    return
             run.end_pass()
             passes += 1
