@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, islice
 from typing import Any
 
-from aiopcap._core.batch import PacketBatch, RawColumns, RawData
+from aiopcap._core.batch import NO_INTERFACE, PacketBatch, RawColumns, RawData
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.sender import Frame
@@ -37,69 +37,84 @@ def joined(frames: Iterable[Frame]) -> Iterator[PacketBatch]:
         offsets = array("I", accumulate(lengths, initial=0))[:-1]
         raw = lengths.tobytes()
         columns = RawColumns(bytes(8 * len(taken)), offsets.tobytes(), raw, raw, None)
-        yield _batch(data, columns, None)
+        yield _batch(data, columns, None, None)
 
 
-def _batch(data: bytes, columns: RawColumns, linktype: LinkType | None) -> PacketBatch:
+def _batch(
+    data: bytes,
+    columns: RawColumns,
+    linktype: LinkType | None,
+    interfaces: dict[int, str] | None,
+) -> PacketBatch:
     count = len(columns.offsets) // 4
     # Frames that came as bytes do not say what they begin with.
     kind: Any = linktype
-    return PacketBatch(RawData(data, 0, len(data)), columns, kind, None, first=0, count=count)
+    return PacketBatch(RawData(data, 0, len(data)), columns, kind, interfaces, first=0, count=count)
 
 
 class _Tail:
-    """The packets added last, which still grow."""
+    """The packets added last, which still grow; of one link type."""
 
     def __init__(self, linktype: LinkType | None) -> None:
         self.linktype = linktype
         self.data = bytearray()
-        self.timestamps_ns = array("q")
-        self.offsets = array("I")
-        self.captured_lengths = array("I")
-        self.wire_lengths = array("I")
+        self._timestamps_ns = array("q")
+        self._offsets = array("I")
+        self._captured_lengths = array("I")
+        self._wire_lengths = array("I")
+        self._interfaces = array("I")
+        self._numbers: dict[str | None, int] = {None: NO_INTERFACE}
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return len(self._offsets)
 
-    def append(self, data: bytes, timestamp_ns: int, wire_length: int) -> None:
+    def append(self, packet: Packet, timestamp_ns: int) -> None:
         # What may raise comes first: a time beyond 64 bits must leave nothing behind.
-        self.timestamps_ns.append(timestamp_ns)
-        self.wire_lengths.append(wire_length)
-        self.offsets.append(len(self.data))
-        self.captured_lengths.append(len(data))
-        self.data += data
+        self._timestamps_ns.append(timestamp_ns)
+        self._wire_lengths.append(packet.wire_length)
+        self._offsets.append(len(self.data))
+        self._captured_lengths.append(len(packet))
+        name = packet.interface
+        self._interfaces.append(self._numbers.setdefault(name, len(self._numbers)))
+        self.data += packet.data
 
     def packet(self, row: int) -> Packet:
-        start = self.offsets[row]
+        start, number = self._offsets[row], self._interfaces[row]
         return Packet(
-            bytes(self.data[start : start + self.captured_lengths[row]]),
-            timestamp_ns=self.timestamps_ns[row],
-            wire_length=self.wire_lengths[row],
+            self.data[start : start + self._captured_lengths[row]],
+            timestamp_ns=self._timestamps_ns[row],
+            wire_length=self._wire_lengths[row],
             linktype=self.linktype,
+            interface=next(name for name, of in self._numbers.items() if of == number),
         )
 
     def batch(self) -> PacketBatch:
+        names = {number: name for name, number in self._numbers.items() if name is not None}
         columns = RawColumns(
-            self.timestamps_ns.tobytes(),
-            self.offsets.tobytes(),
-            self.captured_lengths.tobytes(),
-            self.wire_lengths.tobytes(),
-            None,
+            self._timestamps_ns.tobytes(),
+            self._offsets.tobytes(),
+            self._captured_lengths.tobytes(),
+            self._wire_lengths.tobytes(),
+            self._interfaces.tobytes() if names else None,
         )
-        return _batch(bytes(self.data), columns, self.linktype)
+        return _batch(bytes(self.data), columns, self.linktype, names or None)
 
 
 class PacketStore:
-    """A sequence of packets that grows at its end."""
+    """A sequence of packets that grows at its end.
 
-    def __init__(self) -> None:
+    Args:
+        last_timestamp_ns: The time of what comes first, where that has none.
+    """
+
+    def __init__(self, last_timestamp_ns: int = 0) -> None:
         self._batches: list[PacketBatch] = []
         self._starts: list[int] = []
         self._sealed = 0
         self._tail = _Tail(None)
         self.nbytes = 0
         self.linktypes: set[LinkType] = set()
-        self.last_timestamp_ns = 0
+        self.last_timestamp_ns = last_timestamp_ns
 
     def __len__(self) -> int:
         return self._sealed + len(self._tail)
@@ -122,17 +137,15 @@ class PacketStore:
             timestamp_ns: Its time; else the packet's own, else that of the one before it.
         """
         if isinstance(frame, Packet):
-            data, wire_length, linktype = frame.data, frame.wire_length, frame.linktype
-            when = frame.timestamp_ns
+            packet, when = frame, frame.timestamp_ns
         else:
-            data, linktype, when = bytes(memoryview(frame)), None, self.last_timestamp_ns
-            wire_length = len(data)
+            packet, when = Packet(frame), self.last_timestamp_ns
         when = when if timestamp_ns is None else timestamp_ns
-        self._tail_for(linktype).append(data, when, wire_length)
+        self._tail_for(packet.linktype).append(packet, when)
         self.last_timestamp_ns = when
-        self.nbytes += len(data)
-        if linktype is not None:
-            self.linktypes.add(linktype)
+        self.nbytes += len(packet)
+        if packet.linktype is not None:
+            self.linktypes.add(packet.linktype)
 
     def extend(self, batch: PacketBatch) -> None:
         """Add all packets of a batch; a large one is kept and not copied."""

@@ -74,9 +74,18 @@ class FrameSender:
         data = ffi.from_buffer(frame)
         with self.resource:
             number: int = lib.aiopcap_send_frame(self._handle, self._socket, data, len(data))
+            if self.is_stale(number):
+                number = lib.aiopcap_send_frame(self._handle, self._socket, data, len(data))
             if number == 0 or number in _FULL:
                 return number
             raise self.error(number, len(data))
+
+    def is_stale(self, number: int) -> bool:
+        """Whether an errno is old news: that the device was down, while it is up again.
+
+        The kernel keeps it in the socket for whoever asks next, and forgets it then.
+        """
+        return number == errno.ENETDOWN and bool(lib.aiopcap_link_state(self._socket) > 0)
 
     def aim(self, run: Any) -> None:
         """Have a native transmission send here, inside a lease of the resource."""

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import operator
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ HORIZON_NS = 20_000_000
 # The margins of `_native/send.c` in which it spins instead of sleeping: at least, and at most.
 _SPIN_NS = {"exact": (300_000, 5_000_000), "gentle": (30_000, 30_000)}
 
-_UNLIMITED = 2**32 - 1
+_UNLIMITED = 2**63
 
 
 class Outcome(Enum):
@@ -47,9 +48,9 @@ _OUTCOMES = {
 
 
 def check_counts(**counts: int | None) -> None:
-    """Raise ValueError unless each is positive, or None."""
+    """Raise ValueError unless each is positive, or None; TypeError unless it is an integer."""
     for name, value in counts.items():
-        if value is not None and value < 1:
+        if value is not None and operator.index(value) < 1:
             raise ValueError(f"{name} is at least 1, or None, and not {value}")
 
 
@@ -167,10 +168,19 @@ class Transmission:
         sender: Where they go.
         pacing: When.
         send_truncated: Also send packets that a snaplen has cut.
+        limit: The most packets to send.
     """
 
-    def __init__(self, sender: FrameSender, pacing: Pacing, *, send_truncated: bool) -> None:
+    def __init__(
+        self,
+        sender: FrameSender,
+        pacing: Pacing,
+        *,
+        send_truncated: bool,
+        limit: int | None = None,
+    ) -> None:
         self.sender = sender
+        self._limit = _UNLIMITED if limit is None else limit
         self.pacing = pacing
         self._run = pacing.native()
         self._run.send_truncated = send_truncated
@@ -196,18 +206,26 @@ class Transmission:
             SendError: If a packet could not be sent.
         """
         run = self._run
-        left = run.packets + quota
+        enough = min(run.packets + quota, self._limit)
         with self.sender.resource:
             self.sender.aim(run)
             while self._piece is not None or self._take():
-                run.quota = min(left - run.packets, _UNLIMITED)
+                run.quota = min(enough - run.packets, 2**32 - 1)
                 status = lib.aiopcap_transmit(run, self._native[0])
                 if status == lib.AIOPCAP_SEND_FAILED:
-                    raise self._failure()
-                if status != lib.AIOPCAP_SENT_ALL:
+                    self._check_failure()
+                elif status == lib.AIOPCAP_SENT_ALL:
+                    self._drop_piece()
+                elif status == lib.AIOPCAP_SEND_MORE and run.packets == self._limit:
+                    break
+                else:
                     return _OUTCOMES[status]
-                self._drop_piece()
         return Outcome.DONE
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether the limit was reached, with a packet left."""
+        return self.packets == self._limit and self._piece is not None
 
     def _take(self) -> bool:
         piece = next(self._pieces, None)
@@ -218,10 +236,8 @@ class Transmission:
         with self._lock:
             run.next = piece.first
             self._piece = piece
-        if piece.begins_pass and run.start_ns and self.pacing.sync:
-            # From where the pass before ended: what is repeated does not drift either.
-            run.start_ns = max(run.latest_due_ns, run.start_ns)
-            run.origin_ns = piece.batch.timestamps_ns[piece.first]
+        # A first batch of which nothing was sent leaves it to the next.
+        run.begins_pass |= piece.begins_pass
         return True
 
     def _drop_piece(self) -> None:
@@ -271,14 +287,16 @@ class Transmission:
             next_index=index,
         )
 
-    def _failure(self) -> SendError:
+    def _check_failure(self) -> None:
+        """Raise what the native call met, unless it is over."""
         run, piece = self._run, self._piece
         assert piece is not None
-        row = run.next
-        if run.error == errno.EFAULT:
+        row, number = run.next, run.error
+        if number == errno.EFAULT:
             raise ValueError(f"packet {row}: its bytes are outside the batch's data")
-        cause = self.sender.error(run.error, piece.batch.captured_lengths[row])
+        if self.sender.is_stale(number):
+            return
+        cause = self.sender.error(number, piece.batch.captured_lengths[row])
         index = piece.index + row
         error = SendError(f"packet {index}: {cause}", index, run.packets, run.nbytes)
-        error.__cause__ = cause
-        return error
+        raise error from cause

@@ -244,15 +244,27 @@ static void count_sent(aiopcap_transmission *run, const aiopcap_batch *batch, ui
     run->last_ns = aiopcap_monotonic_ns();
 }
 
+/* What is repeated begins where the pass before ended, and so does not drift either. */
+static void begin(aiopcap_transmission *run, const aiopcap_batch *batch)
+{
+    int64_t timestamp = batch->timestamps_ns[run->next];
+
+    if (run->start_ns == 0) {
+        run->start_ns = run->began_ns = run->latest_due_ns = aiopcap_monotonic_ns();
+        run->origin_ns = timestamp;
+    } else if (run->begins_pass && run->pace == AIOPCAP_PACE_TIMESTAMPS) {
+        run->start_ns = run->latest_due_ns;
+        run->origin_ns = timestamp;
+    }
+    run->begins_pass = 0;
+}
+
 /* Wait for the time of the next row, where it has one. */
 static int await_next(aiopcap_transmission *run, const aiopcap_batch *batch)
 {
     int64_t due;
 
-    if (run->start_ns == 0) {
-        run->start_ns = run->began_ns = aiopcap_monotonic_ns();
-        run->origin_ns = batch->timestamps_ns[run->next];
-    }
+    begin(run, batch);
     if (run->pace == AIOPCAP_PACE_NONE)
         return AIOPCAP_SENT_ALL;
     due = due_ns(run, batch, run->next, run->units);

@@ -37,6 +37,7 @@ typedef struct {
     uint32_t quota;             /* the most rows of one call */
     /* where it is */
     uint32_t next;
+    int begins_pass;            /* time stamps count from the next row that is sent on */
     int64_t due_ns;
     int64_t latest_due_ns;
     int64_t began_ns;           /* when the first row was sent */

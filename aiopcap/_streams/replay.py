@@ -1,5 +1,6 @@
 """Sending a savefile while it is read."""
 
+import os
 from collections.abc import AsyncIterator
 
 from aiopcap._core.batch import PacketBatch
@@ -8,6 +9,8 @@ from aiopcap._core.filter import Filter
 from aiopcap._core.transmission import Pacing, Piece, Transmission, TransmitReport, check_counts
 from aiopcap._streams.offline import open_offline
 from aiopcap._streams.sending import Carrier, Progress, Target, sending_of
+
+REPEATABLE = (str, os.PathLike, bytes, bytearray, memoryview)
 
 
 async def replay(
@@ -34,7 +37,7 @@ async def replay(
     Cancelled, it stops within 50 ms, as `SendQueue.transmit` does.
 
     Args:
-        source: What `open_offline` takes; with `loop` it is opened again for each pass.
+        source: What `open_offline` takes; with `loop` a path or bytes, read again for each pass.
         target: A live capture.
         filter: An expression (pcap-filter(7)) or a compiled filter: what to send.
         limit: The most packets to send, in all passes together.
@@ -60,29 +63,29 @@ async def replay(
     """
     pacing = Pacing(sync, speed, pps, bits_per_second, timing)
     check_counts(loop=loop, limit=limit)
+    if loop != 1 and (source == "-" or not isinstance(source, REPEATABLE)):
+        raise ValueError("loop needs a path or bytes: a stream can be read once")
     sending = sending_of(target, ())
-    run = Transmission(sending.sender, pacing, send_truncated=send_truncated)
+    run = Transmission(sending.sender, pacing, send_truncated=send_truncated, limit=limit)
     with sending.carrier(run, progress, progress_interval) as carrier:
         passes, sent = 0, -1
-        while passes != loop and run.packets > sent and run.packets != limit:
+        # What is left out of one pass is left out of all: this one may have been the last.
+        while passes != loop and limit != run.packets > sent:
             sent = run.packets
             async with await open_offline(source, filter=filter) as capture:
                 if passes == 0:
                     sending_of(target, {capture.linktype})
-                await _send(capture.batches(), carrier, run, limit)
+                await _send(capture.batches(), carrier, run)
             passes += 1
     return run.report()
 
 
-async def _send(
-    batches: AsyncIterator[PacketBatch], carrier: Carrier, run: Transmission, limit: int | None
-) -> None:
+async def _send(batches: AsyncIterator[PacketBatch], carrier: Carrier, run: Transmission) -> None:
     """Send one pass."""
     index = 0
-    async for read in batches:
-        batch = read if limit is None else read[: limit - run.packets]
-        if not batch:
-            return
+    async for batch in batches:
         await carrier.carry([Piece(batch, 0, index, begins_pass=index == 0)])
+        if run.at_limit:
+            return
         index += len(batch)
     run.end_pass()

@@ -38,6 +38,9 @@ LEAD = 0.005
 # Seconds that the event loop's clock has to be ahead of the machine's to be taken for a test's.
 VIRTUAL = 0.001
 
+# Seconds between two reports, at the least: whatever is asked for, something has to be sent.
+LEAST_INTERVAL = 0.001
+
 Progress = Callable[[TransmitReport], object]
 
 
@@ -162,7 +165,9 @@ class Carrier:
         self._sending = sending
         self._run = run
         self._progress = progress
-        self._interval = math.inf if progress is None else interval
+        if not interval >= 0:
+            raise ValueError(f"progress_interval cannot be {interval}")
+        self._interval = math.inf if progress is None else max(interval, LEAST_INTERVAL)
         self._next_progress = anyio.current_time() + self._interval
         self._daemon: Daemon[Outcome] | None = None
         self._inline = 0 if run.pacing.paced else WORTH_A_THREAD
@@ -245,7 +250,7 @@ class Carrier:
         begun, left = anyio.current_time(), self._run.seconds_left()
         until = begun + left - LEAD
         while (now := anyio.current_time()) < until:
-            await self._sending._sleep(min(until, self._next_progress) - now)
+            await self._sending._sleep(max(0.0, min(until, self._next_progress) - now))
             self._show_progress()
         slept, passed = anyio.current_time() - begun, left - self._run.seconds_left()
         if slept - passed > VIRTUAL:

@@ -1,7 +1,6 @@
 """Send queues: packets kept in memory, to be sent in one go."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import final, overload
 
 import anyio
@@ -67,7 +66,7 @@ class SendQueue(Sequence[Packet]):
             self._check_room(packets.nbytes, len(packets))
             self._store.extend(packets)
             return
-        added = PacketStore()
+        added = PacketStore(self._store.last_timestamp_ns)
         if isinstance(packets, SendQueue):
             packets = packets._store
         for frame in packets:
@@ -232,30 +231,21 @@ class SendQueue(Sequence[Packet]):
         sending = sending_of(target, self._store.linktypes)
         if sync and on_disorder == "refuse":
             self._store.check_order(start)
-        run = Transmission(sending.sender, pacing, send_truncated=send_truncated)
+        run = Transmission(sending.sender, pacing, send_truncated=send_truncated, limit=limit)
         self._transmitting += 1
         try:
             with sending.carrier(run, progress, progress_interval) as carrier:
-                await carrier.carry(self._passes(run, start, loop, limit))
+                await carrier.carry(self._passes(run, start, loop))
         finally:
             self._transmitting -= 1
             self._last_report = run.report()
         return self._last_report
 
-    def _passes(
-        self, run: Transmission, start: int, loop: int | None, limit: int | None
-    ) -> Iterator[Piece]:
-        # Asked for the next piece when all before were sent, which is what the limit is about.
+    def _passes(self, run: Transmission, start: int, loop: int | None) -> Iterator[Piece]:
         passes, sent = 0, -1
+        # What is left out of one pass is left out of all: this one may have been the last.
         while passes != loop and run.packets > sent:
             sent = run.packets
-            for piece in self._store.pieces(start if passes == 0 else 0):
-                if limit is None:
-                    yield piece
-                elif run.packets < limit:
-                    rest = piece.batch[: piece.first + limit - run.packets]
-                    yield replace(piece, batch=rest)
-                else:
-                    return
+            yield from self._store.pieces(start if passes == 0 else 0)
             run.end_pass()
             passes += 1
