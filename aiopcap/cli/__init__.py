@@ -1,4 +1,4 @@
-"""The `aiopcap` command: devices, capture, read, demo.
+"""The `aiopcap` command: devices, capture, read, replay, demo.
 
 A tool like any other, built on the public names of aiopcap alone. It needs the extra `cli`: click
 for arguments, rich for tables, live counters and progress bars.

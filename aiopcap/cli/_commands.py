@@ -7,6 +7,7 @@ from aiopcap.cli._capture import capture
 from aiopcap.cli._demo import demo
 from aiopcap.cli._devices import devices
 from aiopcap.cli._read import read
+from aiopcap.cli._replay import replay
 
 
 @click.group(
@@ -19,10 +20,11 @@ from aiopcap.cli._read import read
     message=f"%(prog)s %(version)s, {aiopcap.libpcap_version()}",
 )
 def cli() -> None:
-    """Capture, filter, read and dump network packets."""
+    """Capture, filter, read, dump and send network packets."""
 
 
 cli.add_command(devices)
 cli.add_command(capture)
 cli.add_command(read)
+cli.add_command(replay)
 cli.add_command(demo)

@@ -7,6 +7,9 @@ import click
 # libpcap takes the buffer's size and the snapshot length as C ints.
 MAX_INT = 2**31 - 1
 
+# Between a packet in thirty years and more than any device sends.
+LEAST_POSITIVE, MOST_POSITIVE = 1e-9, 1e12
+
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -23,6 +26,23 @@ def byte_size(value: str) -> int:
     if not 1 <= size <= MAX_INT:
         raise click.BadParameter(f"{value} is not within 1 byte and 2 GiB.")
     return size
+
+
+def positive(value: str) -> float:
+    """Return a number above 0, within what a schedule can be computed with.
+
+    Raises:
+        click.BadParameter: If it is none.
+    """
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not LEAST_POSITIVE <= number <= MOST_POSITIVE:
+        raise click.BadParameter(
+            f"{value} is not a number from {LEAST_POSITIVE:g} to {MOST_POSITIVE:g}."
+        )
+    return number
 
 
 filter_argument = click.argument("filter", nargs=-1, metavar="[FILTER]...")
