@@ -6,9 +6,11 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.reading import Make, SlowFile
 from tests.support.privileges import require_net
 from tests.support.veth import Veth, veth_pair
 
@@ -60,3 +62,17 @@ def corpus() -> Path:
     if not folder:
         pytest.skip("AIOPCAP_CORPUS does not name a folder of captures")
     return Path(folder)
+
+
+@pytest.fixture
+def make(kind: str, tmp_path: Path) -> Make:
+    """Make a savefile for `tests.reading.sources`."""
+
+    def source(content: bytes) -> Any:
+        if kind == "path":
+            path = tmp_path / "file.pcap"
+            path.write_bytes(content)
+            return path
+        return content if kind == "memory" else SlowFile(content, at_once=997)
+
+    return source

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import aiopcap
-from aiopcap import Packet
-from tests.support.frames import number_of, numbered
+from aiopcap import LinkType, Packet
+from tests.support.frames import frame, number_of, numbered
 from tests.support.oracle import read_pcap
 from tests.support.pcapfiles import pcap_bytes, records
 
 # In bytes: what a file begins with, and a record of one of the packets below.
 HEADER = 24
 RECORD = 16 + 60
+
+TIMES_NS = (0, 1_700_000_000_123_456_789, 2**31 * 10**9 + 1, (2**32 - 1) * 10**9 + 999_999_999)
+
+# Packets at the edges of what a file's time stamps can say.
+PACKETS = [
+    Packet(frame(bytes([number]), size=60 + number), timestamp_ns=time_ns, wire_length=9000)
+    for number, time_ns in enumerate(TIMES_NS)
+]
 
 
 def packets(count: int, start: int = 0) -> list[Packet]:
@@ -20,6 +31,16 @@ def packets(count: int, start: int = 0) -> list[Packet]:
 async def batch_of(count: int) -> aiopcap.PacketBatch:
     async with await aiopcap.open_offline(pcap_bytes(records(numbered(count)))) as capture:
         return await capture.receive_batch()
+
+
+async def dumped(packets: list[Packet], **options: Any) -> bytes:
+    """What a dumper makes of packets."""
+    target = io.BytesIO()
+    options = {"linktype": LinkType.EN10MB} | options
+    async with await aiopcap.dump_open(target, **options) as dumper:
+        for packet in packets:
+            await dumper.send(packet)
+    return target.getvalue()
 
 
 def written(content: bytes) -> list[int]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 import aiopcap
 from tests.support.pcapfiles import Record
 from tests.support.reference_reader import Reading
+from tests.support.resources import open_descriptors
 
 End = Literal["complete", "truncated", "invalid"]
 
@@ -70,6 +74,18 @@ async def read_all(source: Any, **options: Any) -> Outcome:
         return await rest_of(capture)
 
 
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe; the writer may be closed before."""
+    reader, writer = os.pipe()
+    try:
+        yield reader, writer
+    finally:
+        os.close(reader)
+        if writer in open_descriptors():
+            os.close(writer)
+
+
 async def checkpoints(count: int) -> None:
     """Let the event loop make so many turns."""
     for _ in range(count):
@@ -116,3 +132,10 @@ class SlowFile(io.RawIOBase):
         finally:
             if self._busy.locked():
                 self._busy.release()
+
+
+# What the fixture `make` is: it makes a source, of the parameter's kind, of a file's bytes.
+Make = Callable[[bytes], Any]
+
+
+sources = pytest.mark.parametrize("kind", ["path", "memory", "few bytes a time"])

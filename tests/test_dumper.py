@@ -8,12 +8,13 @@ import os
 import struct
 import subprocess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
 import aiopcap
 from aiopcap import LinkType, Packet
+from tests.dumping import PACKETS, dumped
 from tests.reading import filled, read_all
 from tests.support.frames import frame, numbered
 from tests.support.libpcap import libpcap_read
@@ -28,23 +29,6 @@ Precision = Literal["nano", "micro"]
 
 
 precisions = pytest.mark.parametrize("precision", ["nano", "micro"])
-
-TIMES_NS = (0, 1_700_000_000_123_456_789, 2**31 * 10**9 + 1, (2**32 - 1) * 10**9 + 999_999_999)
-
-PACKETS = [
-    Packet(frame(bytes([number]), size=60 + number), timestamp_ns=time_ns, wire_length=9000)
-    for number, time_ns in enumerate(TIMES_NS)
-]
-
-
-async def dumped(packets: list[Packet], **options: Any) -> bytes:
-    """What a dumper makes of packets."""
-    target = io.BytesIO()
-    options = {"linktype": LinkType.EN10MB} | options
-    async with await aiopcap.dump_open(target, **options) as dumper:
-        for packet in packets:
-            await dumper.send(packet)
-    return target.getvalue()
 
 
 def libpcaps_copy(savefile: Path, precision: Precision) -> bytes:

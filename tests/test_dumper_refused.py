@@ -10,22 +10,13 @@ import pytest
 
 import aiopcap
 from aiopcap import LinkType, Packet
+from tests.dumping import dumped
 from tests.reading import as_records, read_all
 from tests.support.oracle import read_pcap
 from tests.support.pcapfiles import Record, pcap_bytes, records
 from tests.support.resources import open_descriptors
 
 pytestmark = pytest.mark.anyio
-
-
-async def dumped(packets: list[Packet], **options: Any) -> bytes:
-    """What a dumper makes of packets."""
-    target = io.BytesIO()
-    options = {"linktype": LinkType.EN10MB} | options
-    async with await aiopcap.dump_open(target, **options) as dumper:
-        for packet in packets:
-            await dumper.send(packet)
-    return target.getvalue()
 
 
 REFUSED = {

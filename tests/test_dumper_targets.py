@@ -11,32 +11,15 @@ import anyio
 import pytest
 
 import aiopcap
-from aiopcap import LinkType, Packet
+from aiopcap import LinkType
+from tests.dumping import PACKETS, dumped
 from tests.reading import read_all
-from tests.support.frames import frame
 from tests.support.libpcap import libpcap_read
 from tests.support.oracle import read_pcap
 from tests.support.programs import run_python
 from tests.support.resources import open_descriptors
 
 pytestmark = pytest.mark.anyio
-
-TIMES_NS = (0, 1_700_000_000_123_456_789, 2**31 * 10**9 + 1, (2**32 - 1) * 10**9 + 999_999_999)
-
-PACKETS = [
-    Packet(frame(bytes([number]), size=60 + number), timestamp_ns=time_ns, wire_length=9000)
-    for number, time_ns in enumerate(TIMES_NS)
-]
-
-
-async def dumped(packets: list[Packet], **options: Any) -> bytes:
-    """What a dumper makes of packets."""
-    target = io.BytesIO()
-    options = {"linktype": LinkType.EN10MB} | options
-    async with await aiopcap.dump_open(target, **options) as dumper:
-        for packet in packets:
-            await dumper.send(packet)
-    return target.getvalue()
 
 
 @pytest.mark.parametrize("sync", [False, True])

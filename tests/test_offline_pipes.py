@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -13,7 +11,7 @@ import pytest
 from anyio import to_thread, wait_all_tasks_blocked
 
 import aiopcap
-from tests.reading import as_records, checkpoints, rest_of
+from tests.reading import as_records, checkpoints, pipe, rest_of
 from tests.support.frames import number_of, numbered
 from tests.support.pcapfiles import Record, pcap_bytes, pcap_header, pcap_record, records
 from tests.support.programs import run_python
@@ -26,18 +24,6 @@ PACKETS = records(numbered(50))
 PIECES = [pcap_record(packet) for packet in PACKETS]
 
 CONTENT = pcap_bytes(PACKETS)
-
-
-@contextmanager
-def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe; the writer may be closed before."""
-    reader, writer = os.pipe()
-    try:
-        yield reader, writer
-    finally:
-        os.close(reader)
-        if writer in open_descriptors():
-            os.close(writer)
 
 
 @pytest.fixture

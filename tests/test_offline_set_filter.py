@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import anyio
 import pytest
 from anyio import to_thread, wait_all_tasks_blocked
 
 import aiopcap
-from tests.reading import SlowFile, rest_of
+from tests.reading import Make, SlowFile, rest_of, sources
 from tests.support.frames import frame, numbered, udp_frame
 from tests.support.pcapfiles import pcap_bytes, records
 
@@ -26,24 +22,6 @@ MIXED = [
 ]
 
 MIXED_CONTENT = pcap_bytes(records(MIXED))
-
-
-Make = Callable[[bytes], Any]
-
-
-sources = pytest.mark.parametrize("kind", ["path", "memory", "few bytes a time"])
-
-
-@pytest.fixture
-def make(kind: str, tmp_path: Path) -> Make:
-    def source(content: bytes) -> Any:
-        if kind == "path":
-            path = tmp_path / "file.pcap"
-            path.write_bytes(content)
-            return path
-        return content if kind == "memory" else SlowFile(content, at_once=997)
-
-    return source
 
 
 def mixed(packets: list[aiopcap.Packet]) -> list[int]:

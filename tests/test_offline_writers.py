@@ -9,8 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -19,11 +17,10 @@ from anyio import to_thread, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import aiopcap
-from tests.reading import SlowFile, read_all, rest_of
+from tests.reading import SlowFile, pipe, read_all, rest_of
 from tests.support.event_loop import loop_lag
 from tests.support.frames import frame, numbered, udp_frame
 from tests.support.pcapfiles import Record, pcap_bytes, pcap_record, records
-from tests.support.resources import open_descriptors
 
 pytestmark = pytest.mark.anyio
 
@@ -32,18 +29,6 @@ PACKETS = records(numbered(50))
 PIECES = [pcap_record(packet) for packet in PACKETS]
 
 CONTENT = pcap_bytes(PACKETS)
-
-
-@contextmanager
-def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe; the writer may be closed before."""
-    reader, writer = os.pipe()
-    try:
-        yield reader, writer
-    finally:
-        os.close(reader)
-        if writer in open_descriptors():
-            os.close(writer)
 
 
 async def test_a_slow_writer_does_not_block_the_loop() -> None:
