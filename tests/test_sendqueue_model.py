@@ -190,9 +190,13 @@ class Model:
         assert self.queue.queue_nbytes == self.queue.nbytes + HEADER * len(self.rows)
 
 
+def _view(data: bytes) -> memoryview:
+    return memoryview(data)
+
+
 DATA = st.binary(max_size=40)
 TIMES = st.integers(-(2**63), 2**63 - 1)
-BUFFERS = st.one_of(DATA, DATA.map(bytearray), DATA.map(lambda data: memoryview(data)))
+BUFFERS = st.one_of(DATA, DATA.map(bytearray), DATA.map(_view))
 PACKETS = st.builds(
     lambda data, when, more, linktype, interface: Packet(
         data,
