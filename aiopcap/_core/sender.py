@@ -85,7 +85,9 @@ class FrameSender:
 
         The kernel keeps it in the socket for whoever asks next, and forgets it then.
         """
-        return number == errno.ENETDOWN and bool(lib.aiopcap_link_state(self._socket) > 0)
+        if number != errno.ENETDOWN or self._socket < 0:
+            return False
+        return bool(lib.aiopcap_link_state(self._socket) > 0)
 
     def aim(self, run: Any) -> None:
         """Have a native transmission send here, inside a lease of the resource."""

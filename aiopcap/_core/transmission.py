@@ -189,6 +189,7 @@ class Transmission:
         self._native: Any = None
         self._passes = 0
         self._next_index = 0
+        self._stale_at = -1
         self._lock = threading.Lock()
         sender.check()
 
@@ -294,7 +295,8 @@ class Transmission:
         row, number = run.next, run.error
         if number == errno.EFAULT:
             raise ValueError(f"packet {row}: its bytes are outside the batch's data")
-        if self.sender.is_stale(number):
+        if self._stale_at != run.packets and self.sender.is_stale(number):
+            self._stale_at = run.packets
             return
         cause = self.sender.error(number, piece.batch.captured_lengths[row])
         index = piece.index + row

@@ -92,8 +92,8 @@ class LiveCapture(Capture):
     async def send(self, item: Frame) -> None:
         """Send a frame as it is, link-layer header included.
 
-        It waits while the socket's buffer or the device's queue is full. One task sends at a time,
-        beside the one that reads. The capture itself does not see what it sends (on the loopback
+        It waits while the socket's buffer or the device's queue is full, and otherwise gives other
+        tasks their turn every 64 frames. One task sends at a time, beside the one that reads. The capture itself does not see what it sends (on the loopback
         device it does).
 
         Cancelled, the frame was not sent.

@@ -195,19 +195,20 @@ class Carrier:
         backoff = SHORTEST_BACKOFF
         while True:
             self._sending._check_usable()
+            before = self._run.packets
             outcome = await self._step()
             self._show_progress()
+            if self._run.packets > before:
+                backoff = SHORTEST_BACKOFF
             if outcome is Outcome.DONE:
                 return
-            if outcome is Outcome.BUSY:
-                await self._sending._sleep(backoff)
-                backoff = min(2 * backoff, LONGEST_BACKOFF)
-                continue
-            backoff = SHORTEST_BACKOFF
             if outcome is Outcome.LATER:
                 await self._sleep_until_due()
             elif outcome is Outcome.FULL:
                 await self._sending._wait_writable()
+            elif outcome is Outcome.BUSY:
+                await self._sending._sleep(backoff)
+                backoff = min(2 * backoff, LONGEST_BACKOFF)
 
     async def _step(self) -> Outcome:
         try:
