@@ -1,19 +1,34 @@
-"""How late another task of the same event loop runs beside a capture at full speed."""
+"""How late another task of the same event loop runs beside capturing or sending at full speed."""
 
 from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
 
 from benchmarks.flood import hosts
 from benchmarks.report import Result, median, print_table, spread
 from benchmarks.run import Report, Settings, child_command, report_of
-from benchmarks.savefiles import IMIX, warm, write_savefile
+from benchmarks.savefiles import IMIX, warm, write_savefile, write_schedule
+from benchmarks.wire import Wire
 
-__all__ = ["run"]
+__all__ = ["run", "while_sending"]
 
 _BACKENDS = ("asyncio", "trio")
 _P99_BOUND_MS = 5.0
 _GIB = 1 << 30
+_NAMES = {
+    "nothing": "nothing (the machine's own noise)",
+    "file-each": "savefile, async for",
+    "file-batches": "savefile, batches()",
+    "live-each": "flood, async for",
+    "live-batches": "flood, batches()",
+    "topspeed": "transmit at top speed",
+    "sync": "transmit on a schedule",
+    "each": "send one by one",
+    "batches": "send_batch of 256",
+}
 
-Key = tuple[str, str]  # what is read and how; backend
+Key = tuple[str, str]  # what goes on beside the ticks; backend
 
 
 def run(settings: Settings) -> list[Result]:
@@ -51,21 +66,32 @@ def run(settings: Settings) -> list[Result]:
     return _conclude(reports, rounds)
 
 
+def while_sending(link: Wire, path: Path, settings: Settings) -> list[Result]:
+    """Measure during all ways to send; ``path`` is the file that is sent at top speed."""
+    rounds = settings.rounds(3)
+    schedule = settings.folder / "schedule.pcap"
+    write_schedule(schedule, 30_000, 100)
+    full = {"topspeed": 3.0, "sync": 3.0, "each": 2.0, "batches": 2.0}
+    reports: dict[Key, list[Report]] = {}
+    for _ in range(rounds):
+        for backend in _BACKENDS:
+            for way in full:
+                seconds = 1.0 if settings.quick else full[way]
+                file = schedule if way == "sync" else path
+                command = child_command("tick_sending", backend, way, link.device, file, seconds)
+                report = link.send(partial(report_of, command))
+                reports.setdefault((way, backend), []).append(report)
+    return _conclude(reports, rounds)
+
+
 def _conclude(reports: dict[Key, list[Report]], rounds: int) -> list[Result]:
-    names = {
-        "nothing": "nothing (the machine's own noise)",
-        "file-each": "savefile, async for",
-        "file-batches": "savefile, batches()",
-        "live-each": "flood, async for",
-        "live-batches": "flood, batches()",
-    }
     columns = ("p50", "p99", "max")
     print_table(
         f"lag of a task that ticks every 10 ms, {rounds} rounds",
         ["beside", "backend", "lost", "ticks", *(f"{column} ms" for column in columns)],
         [
             [
-                names[reader],
+                _NAMES[reader],
                 backend,
                 str(sum(int(report.get("lost", 0)) for report in runs)),
                 str(sum(int(report["ticks"]) for report in runs)),
@@ -77,7 +103,7 @@ def _conclude(reports: dict[Key, list[Report]], rounds: int) -> list[Result]:
     return [
         Result(
             "ticker lag",
-            f"p99, {names[reader]}, {backend}",
+            f"p99, {_NAMES[reader]}, {backend}",
             median(report["p99"] for report in runs) * 1e3,
             "ms",
             _P99_BOUND_MS,

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from pathlib import Path
 
-__all__ = ["IMIX", "SMALL", "warm", "write_savefile"]
+from tests.support.frames import frame, numbered
+
+__all__ = ["ETHERNET", "IMIX", "SMALL", "warm", "write_savefile", "write_schedule"]
 
 SMALL = (60,)
 IMIX = (60, 570, 60, 60, 570, 60, 1514, 60, 570, 60, 60, 570)  # 7:4:1, 351 bytes on average
+ETHERNET = frame(size=0)  # the header of a frame that no host answers
 
 _HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+_EPOCH = 1_700_000_000  # seconds; where all times count from
 _PER_SECOND = 100_000
 _MIB = 1 << 20
 
 
 def write_savefile(
-    path: Path, sizes: tuple[int, ...], *, packets: int | None = None, nbytes: int | None = None
+    path: Path,
+    sizes: tuple[int, ...],
+    *,
+    packets: int | None = None,
+    nbytes: int | None = None,
+    header: bytes = b"",
 ) -> int:
     """Write a savefile of Ethernet frames and give the number of packets in it.
 
@@ -25,6 +35,7 @@ def write_savefile(
         sizes: Lengths of the frames in bytes, taken in turn.
         packets: How many packets to write;
         nbytes: or how large the file shall be at least.
+        header: What all packets begin with; where they are only read, nothing in particular.
     """
     chunk_packets = max(1, _MIB // (sum(sizes) // len(sizes) + 16))
     chunk_packets += -chunk_packets % len(sizes)
@@ -33,17 +44,38 @@ def write_savefile(
         savefile.write(_HEADER)
         while written < packets if packets is not None else savefile.tell() < (nbytes or 0):
             count = chunk_packets if packets is None else min(chunk_packets, packets - written)
-            savefile.write(b"".join(_record(written + i, sizes) for i in range(count)))
+            savefile.write(b"".join(_counted(written + i, sizes, header) for i in range(count)))
             written += count
     return written
 
 
-def _record(number: int, sizes: tuple[int, ...]) -> bytes:
+def write_schedule(path: Path, packets: int, mean_gap_us: int) -> list[int]:
+    """Write numbered frames with exponentially distributed gaps, the same each time.
+
+    Returns:
+        Their times in microseconds; whole ones, which every program keeps.
+    """
+    chance = random.Random(packets)
+    times = []
+    due = 0.0
+    with path.open("wb") as savefile:
+        savefile.write(_HEADER)
+        for data in numbered(packets):
+            times.append(round(due))
+            savefile.write(_record(times[-1], data))
+            due += chance.expovariate(1 / mean_gap_us)
+    return times
+
+
+def _counted(number: int, sizes: tuple[int, ...], header: bytes) -> bytes:
     size = sizes[number % len(sizes)]
-    seconds, tick = divmod(number, _PER_SECOND)
-    micros = tick * (1_000_000 // _PER_SECOND)
-    header = struct.pack("<IIII", 1_700_000_000 + seconds, micros, size, size)
-    return header + bytes([number & 0xFF]) * size
+    filling = bytes([number & 0xFF]) * (size - len(header))
+    return _record(number * (1_000_000 // _PER_SECOND), header + filling)
+
+
+def _record(micros: int, data: bytes) -> bytes:
+    seconds, micros = divmod(micros, 1_000_000)
+    return struct.pack("<IIII", _EPOCH + seconds, micros, len(data), len(data)) + data
 
 
 def warm(path: Path) -> None:

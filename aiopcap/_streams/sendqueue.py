@@ -245,7 +245,8 @@ class SendQueue(Sequence[Packet]):
         passes, sent = 0, -1
         # What is left out of one pass is left out of all: this one may have been the last.
         while passes != loop and run.packets > sent:
-            sent = run.packets
-            yield from self._store.pieces(start if passes == 0 else 0)
+            first = start if passes == 0 else 0
+            sent = -1 if first else run.packets
+            yield from self._store.pieces(first)
             run.end_pass()
             passes += 1
