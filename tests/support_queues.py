@@ -20,7 +20,18 @@ from .support.frames import frame, numbered
 from .support.veth import Veth
 from .support_live import PATIENCE
 
-__all__ = ["MS", "Arrival", "Ticks", "Witness", "sending", "spaced", "ticking", "watched"]
+__all__ = [
+    "MS",
+    "Arrival",
+    "Ticks",
+    "Witness",
+    "cut",
+    "queue_of",
+    "sending",
+    "spaced",
+    "ticking",
+    "watched",
+]
 
 MS = 1_000_000  # nanoseconds
 
@@ -111,6 +122,19 @@ async def sending(veth: Veth) -> AsyncIterator[tuple[LiveCapture, Witness]]:
     with watched(veth) as witness:
         async with await aiopcap.open_live(veth.near) as capture:
             yield capture, witness
+
+
+def queue_of(*frames: bytes | Packet) -> SendQueue:
+    """A queue of these."""
+    queue = SendQueue()
+    queue.extend(frames)
+    return queue
+
+
+def cut(number: int, timestamp_ns: int = 0) -> Packet:
+    """A packet that a snaplen has cut to 60 of 100 bytes."""
+    (data,) = numbered(1, start=number)
+    return Packet(data, timestamp_ns=timestamp_ns, wire_length=100)
 
 
 def spaced(timestamps_ns: Sequence[int], *, start: int = 0) -> SendQueue:
