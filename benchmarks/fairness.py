@@ -71,12 +71,12 @@ def while_sending(link: Wire, path: Path, settings: Settings) -> list[Result]:
     rounds = settings.rounds(3)
     schedule = settings.folder / "schedule.pcap"
     write_schedule(schedule, 30_000, 100)
-    full = {"topspeed": 3.0, "sync": 3.0, "each": 2.0, "batches": 2.0}
+    lengths = {"topspeed": 3.0, "sync": 3.0, "each": 2.0, "batches": 2.0}
     reports: dict[Key, list[Report]] = {}
     for _ in range(rounds):
         for backend in _BACKENDS:
-            for way in full:
-                seconds = 1.0 if settings.quick else full[way]
+            for way, length in lengths.items():
+                seconds = 1.0 if settings.quick else length
                 file = schedule if way == "sync" else path
                 command = child_command("tick_sending", backend, way, link.device, file, seconds)
                 report = link.send(partial(report_of, command))
