@@ -76,6 +76,7 @@ class SendProgress:
             total=self._total,
             completed=done if self._total is None else min(done, self._total),
             packets=report.packets,
+            share=f"{min(done / self._total, 1):4.0%}" if self._total else "",
             rate=self._current_rate(report.packets),
             refresh=True,
         )
@@ -88,7 +89,7 @@ class SendProgress:
         if self._total is None and self._passes is None:
             columns += [TimeElapsedColumn()]
         else:
-            columns += [TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn()]
+            columns += [TextColumn("{task.fields[share]}"), TimeRemainingColumn()]
         bar = Progress(
             *columns,
             console=self._console,
@@ -98,7 +99,7 @@ class SendProgress:
             redirect_stderr=False,
             expand=True,
         )
-        bar.add_task("", total=self._total, packets=0, rate=0.0)
+        bar.add_task("", total=self._total, packets=0, share="", rate=0.0)
         bar.start()
         return bar
 
