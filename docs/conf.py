@@ -45,7 +45,7 @@ maximum_signature_line_length = 88
 rst_prolog = ".. py:currentmodule:: aiopcap\n"
 
 # Made by their users. Every other class is made by a function, and how is not for users.
-WITH_CONSTRUCTOR = {"aiopcap.Packet"}
+WITH_CONSTRUCTOR = {"aiopcap.Packet", "aiopcap.SendQueue"}
 
 
 def hide_constructor(
@@ -60,6 +60,22 @@ def hide_constructor(
     """Leave the signature out where users never call it."""
     hidden = what in {"class", "exception"} and name not in WITH_CONSTRUCTOR
     return ("", None) if signature and hidden else None
+
+
+def public_types(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returned: str | None,
+) -> tuple[str, str | None] | None:
+    """Name what users have, in place of the protocol that it fulfils."""
+    private = "aiopcap._streams.sending.Target"
+    if signature is None or private not in signature:
+        return None
+    return signature.replace(private, "aiopcap.LiveCapture"), returned
 
 
 def public_bases(app: Sphinx, name: str, obj: type, options: object, bases: list[type]) -> None:
@@ -153,6 +169,7 @@ def setup(app: Sphinx) -> None:
     """Connect the above."""
     app.add_role_to_domain("py", "code-or-name", CodeOrName())
     app.connect("autodoc-process-signature", hide_constructor)
+    app.connect("autodoc-process-signature", public_types)
     app.connect("autodoc-process-bases", public_bases)
     app.connect("builder-inited", source_order)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before napoleon
