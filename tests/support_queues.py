@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import anyio
@@ -23,13 +21,11 @@ from .support_live import PATIENCE
 __all__ = [
     "MS",
     "Arrival",
-    "Ticks",
     "Witness",
     "cut",
     "queue_of",
     "sending",
     "spaced",
-    "ticking",
     "watched",
 ]
 
@@ -54,10 +50,14 @@ class Arrival(NamedTuple):
 
 
 class Witness:
-    """A packet socket at the far end, which knows nothing of aiopcap."""
+    """A packet socket at the far end, which knows nothing of aiopcap.
+
+    Attributes:
+        veth: The cable.
+    """
 
     def __init__(self, veth: Veth) -> None:
-        self._veth = veth
+        self.veth = veth
         self._socket = veth.packet_socket("far", _ETH_P_ALL)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 * 2**20)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -72,7 +72,7 @@ class Witness:
         """
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            self._veth.send(frame(b"warm"), end="near")
+            self.veth.send(frame(b"warm"), end="near")
             sent_ns = time.time_ns()
             if self.take(1)[0].time_ns <= sent_ns:
                 return
@@ -81,7 +81,7 @@ class Witness:
     @property
     def count(self) -> int:
         """How many frames the far device has received since this watches; its own count."""
-        return self._veth.counters("far").rx_packets - self._before
+        return self.veth.counters("far").rx_packets - self._before
 
     def take(self, count: int) -> list[Arrival]:
         """Take so many frames; they have to come."""
@@ -143,36 +143,3 @@ def spaced(timestamps_ns: Sequence[int], *, start: int = 0) -> SendQueue:
     for data, when in zip(numbered(len(timestamps_ns), start=start), timestamps_ns, strict=True):
         queue.append(Packet(data, timestamp_ns=when))
     return queue
-
-
-@dataclass
-class Ticks:
-    """What a task beside noticed.
-
-    Attributes:
-        count: How often it had its turn.
-        longest_gap: The longest time, in seconds, in which it had none.
-    """
-
-    count: int = 0
-    longest_gap: float = 0.0
-
-
-@asynccontextmanager
-async def ticking(seconds: float = 0.01) -> AsyncIterator[Ticks]:
-    """Let a task run beside that wants its turn every so many seconds."""
-    ticks = Ticks()
-
-    async def tick() -> None:
-        last = math.inf
-        while True:
-            now = time.monotonic()
-            ticks.longest_gap = max(ticks.longest_gap, now - last)
-            ticks.count += 1
-            last = now
-            await anyio.sleep(seconds)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(tick)
-        yield ticks
-        tasks.cancel_scope.cancel()
