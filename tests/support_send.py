@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
+import struct
 import subprocess
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,9 +23,12 @@ from .support_live import PATIENCE
 
 __all__ = ["METHODS", "FarEnd", "Gate", "Method", "fill", "listening", "only", "queue_of"]
 
-# From asm-generic/socket.h and linux/if_ether.h.
+# From asm-generic/socket.h, linux/if_ether.h, linux/socket.h and linux/if_packet.h.
 _SO_RCVBUFFORCE = 33
 _ETH_P_ALL = 3
+_SOL_PACKET = 263
+_PACKET_STATISTICS = 6
+_STATISTICS = struct.Struct("II")
 
 # Another EtherType than that of the frames under test.
 _MARKS = 0x88B6
@@ -136,6 +140,16 @@ class FarEnd:
     def counted(self) -> int:
         """How many frames the kernel counted since this listens, marks included."""
         return self._veth.counters().rx_packets - self._before
+
+    def statistics(self) -> int:
+        """How many frames came to the socket since this was asked last, also if the device is gone.
+
+        Those count that it had no room for.
+        """
+        packets: int = _STATISTICS.unpack(
+            self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        )[0]
+        return packets
 
     def close(self) -> None:
         """Stop to listen."""

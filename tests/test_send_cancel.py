@@ -80,7 +80,7 @@ async def test_cancelled_at_any_moment_it_knows_what_it_sent(veth: Veth, sender:
     frames, known = numbered(FRAMES), [0]
     async with await open_live(veth.near) as capture:
         with listening(veth) as far:
-            for number in range(40):
+            for number in range(24):
                 with anyio.CancelScope() as scope:
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(sender, capture, frames[known[0] :], known)
@@ -101,7 +101,7 @@ async def test_asyncios_own_cancellation_is_as_exact(veth: Veth, sender: Sender)
     frames, known = numbered(FRAMES), [0]
     async with await open_live(veth.near) as capture:
         with listening(veth) as far:
-            for number in range(40):
+            for number in range(24):
                 task = asyncio.create_task(sender(capture, frames[known[0] :], known))
                 for _ in range(number // 2):
                     await asyncio.sleep(0)
