@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ if importlib.util.find_spec("uvloop") is not None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the project's own marks."""
     config.addinivalue_line("markers", "net: needs real network hosts (root on Linux)")
+    # A shell's background job ignores interrupts, and so would all programs that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

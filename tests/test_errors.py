@@ -12,14 +12,17 @@ import pytest
 import aiopcap
 from aiopcap import (
     FilterError,
+    FrameSizeError,
     InterfaceDownError,
     InterfaceGoneError,
     NoSuchDeviceError,
     PcapError,
     PcapWarning,
     PermissionDeniedError,
+    QueueFullError,
     SavefileError,
     SavefileWriteError,
+    SendError,
     TruncatedSavefileError,
 )
 
@@ -33,6 +36,9 @@ FAMILY: dict[type[PcapError], tuple[type[Exception], ...]] = {
     SavefileError: (ValueError,),
     TruncatedSavefileError: (SavefileError, EOFError, ValueError),
     SavefileWriteError: (OSError,),
+    FrameSizeError: (ValueError,),
+    SendError: (),
+    QueueFullError: (BufferError,),
 }
 
 NUMBERS = {
@@ -42,7 +48,13 @@ NUMBERS = {
     InterfaceGoneError: {errno.ENXIO},
 }
 
-WITH_TEXT = [kind for kind in FAMILY if kind is not SavefileWriteError]
+# What else they are made of.
+OF_THEIR_OWN: dict[type[PcapError], dict[str, int]] = {
+    FrameSizeError: {"size": 1600},
+    SendError: {"index": 7, "packets": 5, "nbytes": 300},
+}
+
+WITH_TEXT = [kind for kind in FAMILY if kind is not SavefileWriteError and kind not in OF_THEIR_OWN]
 
 
 def test_every_error_is_in_the_table() -> None:
@@ -99,6 +111,15 @@ def test_errors_can_be_pickled_and_copied(kind: type[PcapError], protocol: int) 
         _same(pickle.loads(pickle.dumps(error, protocol)), error)
         _same(copy.copy(error), error)
         _same(copy.deepcopy(error), error)
+
+
+@pytest.mark.parametrize("kind", OF_THEIR_OWN)
+def test_what_an_error_says_beside_its_text_travels_along(kind: type[PcapError]) -> None:
+    expected = OF_THEIR_OWN[kind]
+    error = kind("eth0: the text", **expected)
+    for other in (error, pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        _same(other, error)
+        assert {name: getattr(other, name) for name in expected} == expected
 
 
 @pytest.mark.anyio

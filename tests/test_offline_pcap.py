@@ -116,13 +116,16 @@ async def test_packets_beyond_the_snaplen_are_cut_as_libpcap_cuts_them(
         assert as_records([packet async for packet in capture]) == filled(witness.packets)
 
 
+@pytest.mark.parametrize(("linktype", "longest"), [(LinkType.EN10MB, 78), (LinkType.NULL, 64)])
 @pytest.mark.parametrize("order", ORDERS)
-async def test_the_modified_format_allows_14_bytes_more(order: ByteOrder, tmp_path: Path) -> None:
+async def test_the_modified_format_allows_14_bytes_more_of_ethernet(
+    order: ByteOrder, linktype: LinkType, longest: int, tmp_path: Path
+) -> None:
     path = tmp_path / "modified.pcap"
     packets = records([bytes(64), bytes(78), bytes(79), bytes(100)])
-    path.write_bytes(pcap_bytes(packets, order=order, modified=True, snaplen=64))
+    path.write_bytes(pcap_bytes(packets, order=order, modified=True, snaplen=64, linktype=linktype))
     witness = libpcap_read(path)
-    assert [len(packet.data) for packet in witness.packets] == [64, 78, 78, 78]
+    assert [len(packet.data) for packet in witness.packets] == [64, longest, longest, longest]
     async with await aiopcap.open_offline(path) as capture:
         assert capture.snaplen == witness.snaplen
         assert as_records([packet async for packet in capture]) == filled(witness.packets)

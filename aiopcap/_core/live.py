@@ -9,20 +9,18 @@ from typing import Any
 
 from aiopcap._core.batch import PacketBatch, RawData
 from aiopcap._core.columns import Columns, new_uncleared
-from aiopcap._core.constants import Direction
-from aiopcap._core.devices import device_name
 from aiopcap._core.errors import (
     InterfaceGoneError,
     PcapError,
     copy_of,
     error_from_status,
     printable,
-    status_text,
     text,
 )
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_program
 from aiopcap._core.linktype import COOKED, LinkType
-from aiopcap._core.liveoptions import DEFAULT_BUFFER_SIZE, CaptureStatistics, LiveOptions
+from aiopcap._core.livehandle import check, open_handle
+from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
 
@@ -47,8 +45,6 @@ ARENA_BYTES = 256 * 1024
 # A call needs room for one packet of any size behind the last one (aiopcap_read_live).
 LEAST_ROOM = 64 * 1024
 
-_DIRECTIONS = {Direction.INOUT: 0, Direction.IN: 1, Direction.OUT: 2}
-
 
 class LiveSource:
     """One pcap_t of a device, from activation to its close.
@@ -57,18 +53,14 @@ class LiveSource:
     changes nothing but the error text.
     """
 
+    checksum_bits = 0  # only savefiles say it
+
     def __init__(self, device: str, options: LiveOptions, filter: str | Filter | None) -> None:
-        errors = ffi.new("char[]", lib.PCAP_ERRBUF_SIZE)
         self.device = device
-        self.warnings: list[str] = []
-        self._handle = lib.pcap_create(device_name(device), errors)
-        if not self._handle:
-            raise PcapError(f"{device}: {text(errors)}")
-        self._fd = -1
+        self._handle, self.warnings = open_handle(device, options)
         self.resource = Resource(f"the capture on {device}", self._release, self._abandon)
         try:
-            self._configure(options)
-            self._activate(options)
+            self._prepare(options)
             self.filter: Filter | None = None
             if filter is not None:
                 self.set_filter(self.compile(filter))
@@ -78,49 +70,12 @@ class LiveSource:
 
     # -- opening ---------------------------------------------------------------------------------
 
-    checksum_bits = 0  # only savefiles say it
+    def _check(self, status: int) -> None:
+        check(self._handle, self.device, status)
 
-    def _error_text(self) -> str:
-        return text(lib.pcap_geterr(self._handle))
-
-    def _check(self, status: int, *, expect_warnings: bool = False) -> None:
-        if status < 0:
-            raise error_from_status(status, self._error_text(), self.device)
-        if status > 0 and expect_warnings:
-            detail = self._error_text()
-            words = dict.fromkeys(filter(None, (self.device, status_text(status), detail)))
-            self.warnings.append(": ".join(words))
-
-    def _configure(self, options: LiveOptions) -> None:
+    def _prepare(self, options: LiveOptions) -> None:
         handle = self._handle
-        self._check(lib.pcap_set_snaplen(handle, options.snaplen))
-        # The pseudo-device has no mode of its own, and libpcap leaves a stray error text if asked.
-        self._check(lib.pcap_set_promisc(handle, options.promisc and self.device != "any"))
-        milliseconds = max(1, round(options.buffer_timeout * 1000))
-        self._check(lib.pcap_set_timeout(handle, milliseconds))
-        self._check(lib.pcap_set_immediate_mode(handle, options.immediate))
-        size = DEFAULT_BUFFER_SIZE if options.buffer_size is None else options.buffer_size
-        self._check(lib.pcap_set_buffer_size(handle, size))
-        if options.rfmon:
-            self._check(lib.pcap_set_rfmon(handle, 1))
-        # A device that has no nanoseconds refuses, and stays at microseconds.
-        lib.pcap_set_tstamp_precision(handle, lib.PCAP_TSTAMP_PRECISION_NANO)
-        if options.timestamp_type is not None:
-            number = lib.pcap_tstamp_type_name_to_val(options.timestamp_type.encode())
-            self._check(lib.pcap_set_tstamp_type(handle, number), expect_warnings=True)
-
-    def _activate(self, options: LiveOptions) -> None:
-        handle = self._handle
-        self._check(lib.pcap_activate(handle), expect_warnings=True)
-        errors = ffi.new("char[]", lib.PCAP_ERRBUF_SIZE)
-        if lib.pcap_setnonblock(handle, 1, errors) < 0:
-            raise PcapError(f"{self.device}: {text(errors)}")
-        if options.direction is not Direction.INOUT:
-            self._check(lib.pcap_setdirection(handle, _DIRECTIONS[options.direction]))
-        self._fd = lib.pcap_get_selectable_fd(handle)
-        if self._fd >= 0:
-            # libpcap leaves it inheritable: every child process would hold the raw socket open.
-            os.set_inheritable(self._fd, False)
+        self._fd: int = lib.pcap_get_selectable_fd(handle)
         nano = lib.pcap_get_tstamp_precision(handle) == lib.PCAP_TSTAMP_PRECISION_NANO
         self._ns_per_fraction = 1 if nano else 1000
         self._totals = [0, 0, 0]
@@ -138,7 +93,7 @@ class LiveSource:
         self._blocks = not options.immediate
         self._interfaces: dict[int, str] = {}
         self._room = 0
-        size = DEFAULT_BUFFER_SIZE if options.buffer_size is None else options.buffer_size
+        size = options.buffer_bytes
         self._gather_room = 0 if options.immediate or size < GATHER_LEAST_BUFFER else size
         self._burst = (0, 0)
         self._arena: Any = b""
@@ -147,16 +102,6 @@ class LiveSource:
             # The older cooked header does not say which device a packet came from.
             self.set_datalink(LinkType.LINUX_SLL2)
         self._read_shape()
-        if options.fanout is not None:
-            self._set_fanout(*options.fanout)
-
-    def _set_fanout(self, group: int, mode: int) -> None:
-        error = lib.aiopcap_set_fanout(lib.pcap_fileno(self._handle), group | mode << 16)
-        if error:
-            raise PcapError(
-                f"{self.device}: cannot join fanout group {group} with mode {mode:#x}: "
-                f"{os.strerror(error)}"
-            )
 
     def _read_shape(self) -> None:
         self.linktype: LinkType = LinkType(lib.pcap_datalink(self._handle))
@@ -233,7 +178,7 @@ class LiveSource:
         columns.size = self._room
         status = lib.aiopcap_read_live(self._handle, columns, max_packets, self._ns_per_fraction)
         if status < 0 and self._failure is None:
-            self._fail(error_from_status(status, self._error_text(), self.device))
+            self._fail(error_from_status(status, text(lib.pcap_geterr(self._handle)), self.device))
             if columns.count == 0:
                 return self._read(max_packets)
         if columns.count == 0 and self._suspect and self._failure is None:

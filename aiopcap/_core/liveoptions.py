@@ -58,3 +58,8 @@ class LiveOptions:
             group, mode = self.fanout
             if not (0 <= group <= 0xFFFF and 0 <= mode <= 0xFFFF):
                 raise ValueError(f"fanout takes a group and a mode of 16 bits, not {self.fanout}")
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The size of the kernel's buffer."""
+        return DEFAULT_BUFFER_SIZE if self.buffer_size is None else self.buffer_size

@@ -23,6 +23,8 @@ HORIZON_NS = 20_000_000
 # The margins of `_native/send.c` in which it spins instead of sleeping: at least, and at most.
 _SPIN_NS = {"exact": (300_000, 5_000_000), "gentle": (30_000, 30_000)}
 
+_LEAST_RATE = 1e-200
+
 _UNLIMITED = 2**63
 
 
@@ -77,7 +79,8 @@ class Pacing:
             raise ValueError("sync, pps and bits_per_second exclude each other")
         for name in ("speed", "pps", "bits_per_second"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
+            # The time of one must be finite as well.
+            if value is not None and not (math.isfinite(value) and value > _LEAST_RATE):
                 raise ValueError(f"{name} must be a positive, finite number, not {value}")
         if self.speed != 1.0 and not self.sync:
             raise ValueError("speed is a factor for the time stamps: it needs sync=True")

@@ -6,6 +6,8 @@
 
 enum { FILE_HEADER = 24, RECORD_HEADER = 16, MODIFIED_RECORD_HEADER = 24 };
 
+enum { LINKTYPE_ETHERNET = 1, ETHERNET_HEADER = 14 };
+
 /* Before 2.4 the two lengths were the other way round; 2.3 was written both ways. */
 enum { NOT_SWAPPED = 0, SWAPPED = 1, MAYBE_SWAPPED = 2 };
 
@@ -49,9 +51,9 @@ static int file_header(aiopcap_savefile *file, const uint8_t *data, size_t lengt
     file->snaplen = snaplen == 0 || snaplen > INT32_MAX
                         ? aiopcap_savefile_limit(file->linktype, 0)
                         : snaplen;
-    /* So much more libpcap allows there: these files count the snaplen from another header on. */
-    if (file->record_header == MODIFIED_RECORD_HEADER)
-        file->snaplen += 14;
+    /* These files count the snaplen without the Ethernet header; libpcap makes up for it as well. */
+    if (file->record_header == MODIFIED_RECORD_HEADER && file->linktype == LINKTYPE_ETHERNET)
+        file->snaplen += ETHERNET_HEADER;
     file->ready = 1;
     *consumed = FILE_HEADER;
     *wanted = file->record_header;

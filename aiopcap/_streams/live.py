@@ -93,8 +93,8 @@ class LiveCapture(Capture):
         """Send a frame as it is, link-layer header included.
 
         It waits while the socket's buffer or the device's queue is full, and otherwise gives other
-        tasks their turn every 64 frames. One task sends at a time, beside the one that reads. The capture itself does not see what it sends (on the loopback
-        device it does).
+        tasks their turn every 64 frames. One task sends at a time, beside the one that reads. The
+        capture itself does not see what it sends (on the loopback device it does).
 
         Cancelled, the frame was not sent.
 
@@ -131,7 +131,7 @@ class LiveCapture(Capture):
             frames: A batch, or packets and buffers.
 
         Returns:
-            How many were sent: all of them.
+            The number of the frames, which is that of all.
 
         Raises:
             SendError: If one could not be sent; it says which, and its cause is what `send` raises.

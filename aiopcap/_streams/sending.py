@@ -28,8 +28,9 @@ QUOTA = 256
 # More than this is worth a thread.
 WORTH_A_THREAD = 4 * QUOTA
 
-# Seconds between two attempts while a device's queue is full; nothing tells when it is not.
-SHORTEST_BACKOFF = 0.0005
+# Seconds between two attempts while a device's queue is full; nothing tells when it is not. Less
+# than a millisecond is nothing at all to uvloop.
+SHORTEST_BACKOFF = 0.001
 LONGEST_BACKOFF = 0.01
 
 # Seconds before a packet is due that the event loop hands it to C: what a loop may be late by.
@@ -77,15 +78,17 @@ class Sending:
     async def send(self, frame: Frame) -> None:
         """Send a frame, when there is room for it."""
         self._check_usable()
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        # Before the frame is sent, never after it: who is cancelled may count on it.
+        if self._since_checkpoint < FRAMES_PER_CHECKPOINT:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._since_checkpoint = 0
+            await anyio.lowlevel.checkpoint()
         with self._guard:
             backoff = SHORTEST_BACKOFF
             while full := self._try(frame):
                 backoff = await self._wait_for_room(full, backoff)
         self._since_checkpoint += 1
-        if self._since_checkpoint >= FRAMES_PER_CHECKPOINT:
-            self._since_checkpoint = 0
-            await anyio.lowlevel.cancel_shielded_checkpoint()
 
     def send_nowait(self, frame: Frame) -> None:
         """Send a frame if there is room for it now."""
