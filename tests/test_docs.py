@@ -17,9 +17,12 @@ from typing import IO
 
 import pytest
 
-from tests.support.frames import frame, udp_frame
+from tests.support.frames import FAR_MAC, frame, numbered, udp_frame
 from tests.support.namespaces import Namespace
-from tests.support.veth import Veth
+from tests.support.pcapfiles import pcap_bytes, records
+from tests.support.veth import Veth, veth_pair
+from tests.support_queues import watched
+from tests.support_send import Gate
 
 SNIPPETS = Path(__file__).parent.parent / "docs" / "snippets"
 TIMEOUT = 30  # seconds that a program may take
@@ -30,7 +33,7 @@ pytestmark = pytest.mark.net
 ON_BACKEND = """
 import importlib, sys, anyio
 module, backend, *arguments = sys.argv[1:]
-arguments = [float(text) if text[0].isdigit() else text for text in arguments]
+arguments = [float(t) if t.replace(".", "", 1).isdigit() else t for t in arguments]
 anyio.run(importlib.import_module(module).main, *arguments, backend=backend)
 """
 
@@ -186,3 +189,64 @@ def test_reconnect(popen: Callable[..., subprocess.Popen[str]], veth: Veth) -> N
 def test_wire(popen: Callable[..., subprocess.Popen[str]], quiet_host: Namespace) -> None:
     argv = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(SNIPPETS / "test_wire.py")]
     assert "4 passed" in output(popen(*argv, host=quiet_host))
+
+
+def test_arping(popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str) -> None:
+    asked = bytes.fromhex("c0000207")  # 192.0.2.7
+    with watched(veth) as far:
+        process = popen("-c", ON_BACKEND, "arping", backend, veth.near, "192.0.2.7")
+        (question,) = far.datas(1)
+        own = question[6:12]
+        probe = bytes.fromhex("0806 0001 0800 06 04 0001") + own + bytes(4) + bytes(6) + asked
+        assert question == b"\xff" * 6 + own + probe
+        answer = bytes.fromhex("0001 0800 06 04 0002") + FAR_MAC + asked + own + bytes(4)
+        veth.send(frame(b"no answer"))
+        veth.send(frame(answer, ethertype=0x0806, destination=own))
+        assert output(process) == f"{FAR_MAC.hex(':')}\n"
+
+
+def test_forward(popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str) -> None:
+    with veth_pair() as other, watched(other) as far:
+        process = popen("-c", ON_BACKEND, "forward", backend, veth.near, other.near)
+        wait_for_line(process.stdout, "forwarding")
+        veth.send(numbered(3), end="near")  # what leaves is not forwarded
+        veth.send(numbered(500, 100, start=100))
+        assert far.datas(500) == numbered(500, 100, start=100)
+        assert far.count == 500
+
+
+def test_send_ways(popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str) -> None:
+    Gate(veth).shut()
+    printed = output(popen("-c", ON_BACKEND, "send_ways", backend, veth.near))
+    found = re.fullmatch(r"(\d+) sent, False\n", printed)
+    assert found is not None
+    assert 10 < int(found[1]) < 10_000
+
+
+def test_replay_file(
+    popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.pcap"
+    path.write_bytes(pcap_bytes(records([*numbered(5), frame(size=1600), *numbered(5)])))
+    with watched(veth) as far:
+        printed = output(popen("-c", ON_BACKEND, "replay_file", backend, str(path), veth.near))
+        assert far.datas(5) == numbered(5)
+        assert far.count == 5
+    *_, progress, error = printed.splitlines()
+    assert progress.startswith("5 packets, ")
+    assert re.fullmatch(r"packet 5: .* 1600 bytes is too long .*; 5 were sent before it", error)
+
+
+def test_resume(
+    popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.pcap"
+    path.write_bytes(pcap_bytes(records(numbered(20))))
+    with watched(veth) as far:
+        printed = output(popen("-c", ON_BACKEND, "resume", backend, str(path), veth.near))
+        assert far.datas(20) == numbered(20)
+        assert far.count == 20
+    found = re.fullmatch(r"paused before packet (\d+)\nsent the other (\d+)\n", printed)
+    assert found is not None
+    assert 1 <= int(found[1]) < 20
+    assert int(found[1]) + int(found[2]) == 20
