@@ -71,7 +71,7 @@ def while_sending(link: Wire, path: Path, settings: Settings) -> list[Result]:
     rounds = settings.rounds(3)
     schedule = settings.folder / "schedule.pcap"
     write_schedule(schedule, 30_000, 100)
-    lengths = {"topspeed": 3.0, "sync": 3.0, "each": 2.0, "batches": 2.0}
+    lengths = {"topspeed": 3.0, "sync": 3.0, "each": 1.5, "batches": 1.5}
     reports: dict[Key, list[Report]] = {}
     for _ in range(rounds):
         for backend in _BACKENDS:
