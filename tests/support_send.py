@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -174,6 +176,9 @@ class Gate:
     """The queue of a near device (tbf), which lets out as many bytes a second as one likes."""
 
     def __init__(self, veth: Veth) -> None:
+        if shutil.which("tc") is None:
+            reason = "the command tc is missing (package iproute2)"
+            (pytest.fail if os.environ.get("AIOPCAP_REQUIRE_NET") == "1" else pytest.skip)(reason)
         self._veth = veth
 
     def set(self, rate: str, limit: int, burst: int = 2000) -> None:
