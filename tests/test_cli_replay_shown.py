@@ -19,7 +19,7 @@ pytestmark = pytest.mark.net
 FRAMES = numbered(50)
 
 # A file of which more than one piece is read, and which is not counted first.
-LARGE = 24_000
+LARGE = 60_000
 
 
 def test_quiet_says_nothing_but_errors(veth: Veth, tmp_path: Path) -> None:
