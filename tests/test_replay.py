@@ -157,6 +157,21 @@ async def test_time_stamps_are_kept_through_all_passes(veth: Veth) -> None:
             assert report.elapsed >= 0.1 / faster
 
 
+async def test_the_schedule_goes_on_from_batch_to_batch(veth: Veth) -> None:
+    datas = numbered(20_000)
+    async with await aiopcap.open_offline(pcap_bytes(records(datas))) as file:
+        first = len(await file.receive_batch())
+    assert first < len(datas)
+    # Nothing tells a batch from the next but this gap.
+    times = [0 if number < first else 80 * MS for number in range(len(datas))]
+    content = pcap_bytes([Record(when, data) for when, data in zip(times, datas, strict=True)])
+    async with sending(veth) as (capture, peer):
+        begun = time.time_ns()
+        report = await replay(content, capture, sync=True, limit=first + 1)
+        assert report.packets == peer.count == first + 1
+        assert peer.take(first + 1)[-1].time_ns - begun >= 80 * MS
+
+
 async def test_an_even_pace_goes_on_through_all_passes(veth: Veth) -> None:
     async with sending(veth) as (capture, peer):
         begun = time.time_ns()

@@ -315,3 +315,23 @@ async def test_a_million_packets_of_a_file_cost_their_bytes(tmp_path: Any) -> No
     grown = resources().resident_bytes - before
     assert len(queue) == 1_000_000
     assert grown < 120 * 10**6
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("anyio_backend", ASYNCIO_ALONE[:1], indirect=True)
+async def test_a_few_packets_of_each_batch_do_not_keep_the_others(tmp_path: Any) -> None:
+    path = tmp_path / "sparse.pcap"
+    record = pcap_bytes([Record(0, frame(size=400))])
+    with path.open("wb") as file:
+        file.write(record[:24])
+        for _ in range(150):
+            file.write(record[24:] * 1000)
+    before = resources().resident_bytes
+    queue = SendQueue()
+    async with await aiopcap.open_offline(path) as capture:
+        async for batch in capture.batches():
+            queue.extend(batch[::5])
+    grown = resources().resident_bytes - before
+    assert queue.nbytes >= 12_000_000
+    # The file has 62 million.
+    assert grown < 30_000_000
