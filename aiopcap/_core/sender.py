@@ -10,7 +10,7 @@ from aiopcap._core.linktype import COOKED, LinkType
 from aiopcap._core.live import LiveSource
 from aiopcap._core.packet import Packet
 from aiopcap._core.resource import Resource
-from aiopcap._native import ffi, lib
+from aiopcap._native import FrameSocket, ffi, lib
 
 # A frame as users give it: a packet, or anything that holds bytes in one piece.
 Frame = Packet | bytes | bytearray | memoryview
@@ -40,6 +40,8 @@ class FrameSender:
             self._handle = source.handle
             fd = source.fileno()
             self._socket: int = fd if lib.aiopcap_sends_by_socket(fd) else -1
+        # The short way for plain frames, while the streams allow it.
+        self.frames = FrameSocket(self._socket)
 
     @property
     def linktype(self) -> LinkType:

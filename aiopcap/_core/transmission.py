@@ -23,7 +23,8 @@ HORIZON_NS = 20_000_000
 # The margins of `_native/send.c` in which it spins instead of sleeping: at least, and at most.
 _SPIN_NS = {"exact": (300_000, 5_000_000), "gentle": (30_000, 30_000)}
 
-_LEAST_RATE = 1e-200
+# What the rates divide, to give a schedule's nanoseconds: of time stamp, packet and byte.
+_NS_PER_UNIT = {"speed": 1.0, "pps": 1e9, "bits_per_second": 8e9}
 
 _UNLIMITED = 2**63
 
@@ -77,10 +78,10 @@ class Pacing:
     def __post_init__(self) -> None:
         if self.sync + (self.pps is not None) + (self.bits_per_second is not None) > 1:
             raise ValueError("sync, pps and bits_per_second exclude each other")
-        for name in ("speed", "pps", "bits_per_second"):
+        for name, ns in _NS_PER_UNIT.items():
             value = getattr(self, name)
             # The time of one must be finite as well.
-            if value is not None and not (math.isfinite(value) and value > _LEAST_RATE):
+            if value is not None and not (0 < value < math.inf and ns / value < math.inf):
                 raise ValueError(f"{name} must be a positive, finite number, not {value}")
         if self.speed != 1.0 and not self.sync:
             raise ValueError("speed is a factor for the time stamps: it needs sync=True")
@@ -95,13 +96,14 @@ class Pacing:
     def native(self) -> Any:
         """Return a native transmission with this schedule."""
         run = ffi.new("aiopcap_transmission *")
-        run.pace, run.ns_per_unit = lib.AIOPCAP_PACE_NONE, 0.0
-        if self.sync:
-            run.pace, run.ns_per_unit = lib.AIOPCAP_PACE_TIMESTAMPS, 1 / self.speed
-        elif self.pps is not None:
-            run.pace, run.ns_per_unit = lib.AIOPCAP_PACE_PACKETS, 1e9 / self.pps
-        elif self.bits_per_second is not None:
-            run.pace, run.ns_per_unit = lib.AIOPCAP_PACE_BYTES, 8e9 / self.bits_per_second
+        run.pace = lib.AIOPCAP_PACE_NONE
+        for name, pace, value in (
+            ("speed", lib.AIOPCAP_PACE_TIMESTAMPS, self.speed if self.sync else None),
+            ("pps", lib.AIOPCAP_PACE_PACKETS, self.pps),
+            ("bits_per_second", lib.AIOPCAP_PACE_BYTES, self.bits_per_second),
+        ):
+            if value is not None:
+                run.pace, run.ns_per_unit = pace, _NS_PER_UNIT[name] / value
         run.least_spin_ns, run.most_spin_ns = _SPIN_NS[self.timing]
         run.spin_ns = run.least_spin_ns
         run.horizon_ns = HORIZON_NS

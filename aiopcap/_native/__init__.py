@@ -7,10 +7,10 @@ C types behind packets.
 from importlib.metadata import version as _version
 
 from aiopcap._native._libpcap import ffi, lib
-from aiopcap._native._packets import Cursor, Packet, Rows, Stream
+from aiopcap._native._packets import Cursor, FrameSocket, Packet, Rows, Stream
 from aiopcap._native._packets import version as _packets_version
 
-__all__ = ["Cursor", "Packet", "Rows", "Stream", "ffi", "lib"]
+__all__ = ["Cursor", "FrameSocket", "Packet", "Rows", "Stream", "ffi", "lib"]
 
 
 def check_version(compiled: str, package: str) -> None:

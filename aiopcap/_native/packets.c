@@ -40,6 +40,7 @@ static int module_exec(PyObject *module)
         || add_type(module, "Rows", &aiopcap_rows_spec, &aiopcap_rows_type) < 0
         || add_type(module, "Cursor", &aiopcap_cursor_spec, &aiopcap_cursor_type) < 0
         || add_type(module, "Stream", &aiopcap_stream_spec, NULL) < 0
+        || add_type(module, "FrameSocket", &aiopcap_framesocket_spec, NULL) < 0
         || add_type(module, "Step", &aiopcap_step_spec, &aiopcap_step_type) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "version", AIOPCAP_VERSION);

@@ -4,6 +4,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdint.h>
+
 /* What the parts of the extension module have of each other. */
 
 typedef struct {
@@ -16,6 +18,7 @@ typedef struct {
 } aiopcap_packet;
 
 extern PyType_Spec aiopcap_packet_spec, aiopcap_rows_spec;
+extern PyType_Spec aiopcap_framesocket_spec;
 extern PyType_Spec aiopcap_cursor_spec, aiopcap_stream_spec, aiopcap_step_spec;
 
 /* Set when the module is loaded. */
@@ -23,6 +26,9 @@ extern PyTypeObject *aiopcap_packet_type, *aiopcap_rows_type, *aiopcap_cursor_ty
 
 /* Counts the forks that led to this process; getpid(2) would be a system call for each packet. */
 extern unsigned int aiopcap_process;
+
+/* CLOCK_MONOTONIC. */
+int64_t aiopcap_now_ns(void);
 
 int aiopcap_rows_deliver(PyObject *rows);
 PyObject *aiopcap_rows_take(PyObject *rows);

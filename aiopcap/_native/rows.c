@@ -38,7 +38,7 @@ typedef struct {
  */
 enum { ROWS_A_LOOK = 4, QUICK_NS = 20000 };
 
-static int64_t monotonic_ns(void)
+int64_t aiopcap_now_ns(void)
 {
     struct timespec now;
 
@@ -105,7 +105,7 @@ static int in_time(rows_object *rows)
         return 0;
     if (rows->unlooked-- > 0)
         return 1;
-    now = monotonic_ns();
+    now = aiopcap_now_ns();
     rows->unlooked = now - rows->looked_ns < QUICK_NS ? ROWS_A_LOOK - 1 : 0;
     rows->looked_ns = now;
     return now < rows->deadline_ns;
@@ -243,7 +243,7 @@ static PyObject *rows_allow(PyObject *self, PyObject *budget_ns)
 
     if (budget == -1 && PyErr_Occurred())
         return NULL;
-    rows->looked_ns = monotonic_ns();
+    rows->looked_ns = aiopcap_now_ns();
     rows->deadline_ns = rows->looked_ns + budget;
     rows->unlooked = 0;
     rows->process = aiopcap_process;

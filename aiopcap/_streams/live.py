@@ -32,7 +32,9 @@ class LiveCapture(Capture):
         super().__init__(source, source.device, source.filter)
         self._live = source
         self._waiting = anyio.CancelScope()
-        self._sending = Sending(FrameSender(source), self._check_usable, self._look_again)
+        sender = FrameSender(source)
+        self._frames = sender.frames
+        self._sending = Sending(sender, self._check_usable, self._look_again)
 
     async def set_filter(self, filter: str | Filter | None) -> None:
         await super().set_filter(filter)
@@ -93,7 +95,7 @@ class LiveCapture(Capture):
         """Send a frame as it is, link-layer header included.
 
         It waits while the socket's buffer or the device's queue is full, and otherwise gives other
-        tasks their turn every 64 frames. One task sends at a time, beside the one that reads. The
+        tasks their turn every millisecond. One task sends at a time, beside the one that reads. The
         capture itself does not see what it sends (on the loopback device it does).
 
         Cancelled, the frame was not sent.
@@ -110,7 +112,8 @@ class LiveCapture(Capture):
             anyio.ClosedResourceError: If the capture is closed, also while this waits.
             anyio.BusyResourceError: If another task is sending.
         """
-        await self._sending.send(item)
+        if not self._frames.send(item):
+            await self._sending.send(item)
 
     def send_nowait(self, item: Frame) -> None:
         """Send a frame if there is room for it now.
@@ -120,7 +123,8 @@ class LiveCapture(Capture):
             FrameSizeError, InterfaceDownError, InterfaceGoneError, PcapError,
                 anyio.ClosedResourceError, anyio.BusyResourceError: As `send`.
         """
-        self._sending.send_nowait(item)
+        if not self._frames.send(item):
+            self._sending.send_nowait(item)
 
     async def send_batch(self, frames: PacketBatch | Iterable[Frame]) -> int:
         """Send frames in order, hundreds with each system call; a checkpoint.

@@ -13,14 +13,12 @@ import anyio.lowlevel
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.daemon import Daemon
 from aiopcap._core.errors import PcapError, PcapWarning
+from aiopcap._core.hand import SLICE_NS
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packetstore import JOINED, joined
 from aiopcap._core.resource import ResourceClosedError
 from aiopcap._core.sender import Frame, FrameSender
 from aiopcap._core.transmission import Outcome, Pacing, Piece, Transmission, TransmitReport
-
-# What is sent without waiting gives other tasks their turn this often.
-FRAMES_PER_CHECKPOINT = 64
 
 # The most packets that one call sends on the event loop's own thread: half a millisecond.
 QUOTA = 256
@@ -64,7 +62,7 @@ class Sending:
         self._check_usable = check_usable
         self._on_failure = on_failure
         self._guard = anyio.ResourceGuard("sending on")
-        self._since_checkpoint = 0
+        self._frames = sender.frames
         self._transmission: Transmission | None = None
         self._pause: anyio.CancelScope | None = None
 
@@ -76,19 +74,16 @@ class Sending:
     # -- single frames ---------------------------------------------------------------------------
 
     async def send(self, frame: Frame) -> None:
-        """Send a frame, when there is room for it."""
+        """Send a frame, when there is room for it, and allow the short way for a while."""
         self._check_usable()
+        self._frames.forbid()
         # Before the frame is sent, never after it: who is cancelled may count on it.
-        if self._since_checkpoint < FRAMES_PER_CHECKPOINT:
-            await anyio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._since_checkpoint = 0
-            await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
         with self._guard:
             backoff = SHORTEST_BACKOFF
             while full := self._try(frame):
                 backoff = await self._wait_for_room(full, backoff)
-        self._since_checkpoint += 1
+        self._frames.allow(SLICE_NS)
 
     def send_nowait(self, frame: Frame) -> None:
         """Send a frame if there is room for it now."""
@@ -153,6 +148,7 @@ class Sending:
 
     def close(self) -> None:
         """Make the task that sends come back; the capture is closed already."""
+        self._frames.forbid()
         if self._transmission is not None:
             self._transmission.stop()
         if self._pause is not None:
@@ -177,6 +173,7 @@ class Carrier:
 
     def __enter__(self) -> Self:
         self._sending._guard.__enter__()
+        self._sending._frames.forbid()
         self._sending._transmission = self._run
         return self
 
