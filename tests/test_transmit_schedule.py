@@ -88,14 +88,14 @@ async def test_nothing_adds_up_over_thousands_of_packets(
 ) -> None:
     due = [number * 100_000 for number in range(2000)]
     drifts = []
-    # Whoever waits from packet to packet adds some 10 microseconds with each. A busy machine may
+    # Whoever waits from packet to packet adds a few microseconds with each. A busy machine may
     # hold up half of the packets, but hardly three times.
     for _ in range(3):
         late = await lateness(veth, spaced(due), due, **options)
         drifts.append(min(late[1000:]) - min(late[:1000]))
-        if drifts[-1] < 5 * MS:
+        if drifts[-1] < MS:
             break
-    assert min(drifts) < 5 * MS
+    assert min(drifts) < MS
 
 
 async def test_time_stamps_that_go_backwards_are_sent_at_once(veth: Veth) -> None:

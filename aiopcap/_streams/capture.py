@@ -174,6 +174,8 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
                 with translated:
                     batch = self._read_nowait()
                     if batch is None:
+                        # On uvloop, a wait that is over at once does not notice a cancel.
+                        await anyio.lowlevel.checkpoint_if_cancelled()
                         await self._wait()
                         waited = True
                     else:
