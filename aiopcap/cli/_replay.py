@@ -17,8 +17,14 @@ from aiopcap.cli._output import plural
 from aiopcap.cli._progress import SendProgress
 from aiopcap.cli._running import ended_by_signals, note, run
 
-# Nothing is read from the device: no packet passes, and the buffer is a small one.
-_DEAF: dict[str, Any] = {"filter": "less 0", "promisc": False, "buffer_size": 1024 * 1024}
+# Nothing is read from the device: no packet passes, the buffer is a small one, and the kernel need
+# not look after it a thousand times a second, which makes packets late.
+_DEAF: dict[str, Any] = {
+    "filter": "less 0",
+    "promisc": False,
+    "buffer_size": 1024 * 1024,
+    "buffer_timeout": 1.0,
+}
 
 # Of a file up to this size the packets are counted first, for the progress bar: it would be read
 # long before it is sent. In a larger one, how much was read is close to how much was sent.
