@@ -117,7 +117,8 @@ async def test_it_sends_while_the_file_still_comes(
             tasks.cancel_scope.cancel()
         # It is to take 50 ms at most; a busy machine may add to that.
         assert time.monotonic() - begun < 0.5
-        assert shown[-1].packets == peer.count == 5
+        assert shown[-1].packets == shown[-1].next_index == peer.count == 5
+        assert shown[-1].passes == 0
         assert peer.datas(5) == FRAMES[:5]
 
 

@@ -142,23 +142,18 @@ async def test_an_endless_loop_of_packets_that_are_left_out_ends(veth: Veth) -> 
 )
 async def test_another_task_keeps_running(veth: Veth, options: dict[str, Any]) -> None:
     queue = spaced([number * 100_000 for number in range(1000)])
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await anyio.sleep(0.01)
-            ticks += 1
-
-    async with sending(veth) as (capture, peer), anyio.create_task_group() as tasks:
-        tasks.start_soon(tick)
-        with anyio.move_on_after(0.3):
-            await queue.transmit(capture, loop=None, **options)
-        tasks.cancel_scope.cancel()
+    async with sending(veth) as (capture, peer):
+        begun = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(queue.transmit, capture, loop=None, **options))
+            await until(lambda: peer.count > 0)
+            for _ in range(15):
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        # A moment on an idle machine. An event loop that is held up gets nowhere.
+        assert time.monotonic() - begun < 3
         assert queue.last_report is not None
-        assert queue.last_report.packets == peer.count > 100
-    # Thirty at best; an event loop that is held up has none.
-    assert ticks > 5
+        assert queue.last_report.packets == peer.count
 
 
 def is_growing(reports: list[TransmitReport]) -> bool:
