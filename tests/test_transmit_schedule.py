@@ -68,7 +68,7 @@ async def test_packets_go_evenly(veth: Veth, timing: str) -> None:
     # The time stamps do not matter.
     queue = spaced([7, 5, 3_600_000 * MS, 0, 1, 2])
     late = await lateness(
-        veth, queue, [number * 25 * MS for number in range(6)], pps=40, timing=timing
+        veth, queue, [number * 20 * MS for number in range(6)], pps=50, timing=timing
     )
     assert max(late) < LATE
 
@@ -76,9 +76,9 @@ async def test_packets_go_evenly(veth: Veth, timing: str) -> None:
 async def test_bits_go_evenly(veth: Veth) -> None:
     frames = [data for size in (60, 1500, 500) for data in numbered(2, size)]
     before = itertools.accumulate((len(data) for data in frames[:-1]), initial=0)
-    # 3620 bytes before the last: 145 ms.
-    due = [8 * nbytes * 5000 for nbytes in before]
-    late = await lateness(veth, queue_of(*frames), due, bits_per_second=200_000)
+    # 3620 bytes before the last: 72 ms.
+    due = [8 * nbytes * 2500 for nbytes in before]
+    late = await lateness(veth, queue_of(*frames), due, bits_per_second=400_000)
     assert max(late) < LATE
 
 
@@ -106,12 +106,12 @@ async def test_time_stamps_that_go_backwards_are_sent_at_once(veth: Veth) -> Non
 
 
 async def test_passes_follow_each_other_on_one_schedule(veth: Veth) -> None:
-    queue = spaced([when * MS for when in (5, 25, 65, 45)])
-    due = [when * MS for base in (0, 60, 120) for when in (base, base + 20, base + 60, base + 60)]
+    queue = spaced([when * MS for when in (5, 15, 35, 25)])
+    due = [when * MS for base in (0, 30, 60) for when in (base, base + 10, base + 30, base + 30)]
     late = await lateness(veth, queue, due, sync=True, loop=3)
     assert max(late) < LATE
-    even = [number * 20 * MS for number in range(8)]
-    late = await lateness(veth, queue, even, pps=50, loop=2)
+    even = [number * 10 * MS for number in range(8)]
+    late = await lateness(veth, queue, even, pps=100, loop=2)
     assert max(late) < LATE
 
 
