@@ -134,11 +134,15 @@ class Sending:
         self._check_usable()
         return Carrier(self, run, progress, interval)
 
+    # Closed while the task that is about to wait had not run yet, nobody would end the wait.
+
     async def _wait_writable(self) -> None:
+        self._check_usable()
         await anyio.wait_writable(self._sender.fileno())
         self._check_usable()
 
     async def _sleep(self, seconds: float) -> None:
+        self._check_usable()
         try:
             with anyio.CancelScope() as self._pause:
                 await anyio.sleep(seconds)
