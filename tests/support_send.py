@@ -15,15 +15,27 @@ from itertools import count
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import aiopcap
 
 from .support.frames import frame, numbered
 from .support.veth import Veth
-from .support_live import PATIENCE
+from .support_live import PATIENCE, until
 
-__all__ = ["METHODS", "FarEnd", "Gate", "Method", "fill", "listening", "only", "queue_of"]
+__all__ = [
+    "METHODS",
+    "FarEnd",
+    "Gate",
+    "Method",
+    "fill",
+    "listening",
+    "only",
+    "queue_of",
+    "settle",
+    "until_sending",
+]
 
 # From asm-generic/socket.h, linux/if_ether.h, linux/socket.h and linux/if_packet.h.
 _SO_RCVBUFFORCE = 33
@@ -70,6 +82,23 @@ def queue_of(frames: Iterable[bytes], gaps: Iterable[float] = ()) -> aiopcap.Sen
         now += round(next(remaining, 0.0) * 1e9)
         queue.append(data, now)
     return queue
+
+
+async def until_sending(capture: aiopcap.LiveCapture) -> None:
+    """Wait until a task is sending, for whom others have to wait. It has to wait itself."""
+
+    def is_sending() -> bool:
+        with pytest.raises((anyio.BusyResourceError, aiopcap.FrameSizeError)) as caught:
+            capture.send_nowait(b"")
+        return caught.errisinstance(anyio.BusyResourceError)
+
+    await until(is_sending)
+
+
+async def settle() -> None:
+    """Let the tasks that were started get as far as they do without waiting."""
+    for _ in range(5):
+        await anyio.lowlevel.checkpoint()
 
 
 def _send_mark(veth: Veth) -> bytes:

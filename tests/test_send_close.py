@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import pytest
-from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import aiopcap
@@ -20,7 +19,7 @@ from .support.pcapfiles import pcap_bytes, records
 from .support.resources import open_descriptors
 from .support.veth import Veth
 from .support_live import PATIENCE, until
-from .support_send import Gate, fill, listening, queue_of
+from .support_send import Gate, fill, listening, queue_of, until_sending
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +65,7 @@ class Closing:
         Args:
             capture: The capture.
             sending: What the sender awaits.
-            is_sending: Whether to close now; when all tasks wait, if not given.
+            is_sending: Whether to close now; as soon as it has begun, if not given.
             reads: Whether another task reads meanwhile.
         """
         with anyio.fail_after(PATIENCE):
@@ -75,7 +74,7 @@ class Closing:
                     tasks.start_soon(self._read, capture)
                 tasks.start_soon(self._send, sending)
                 if is_sending is None:
-                    await wait_all_tasks_blocked()
+                    await until_sending(capture)
                 else:
                     await until(is_sending)
                 assert self.noticed_at == 0
@@ -166,7 +165,7 @@ async def test_closed_at_whatever_step(veth: Veth, limit: int | None) -> None:
     frames = numbered(400, 1514)
     if limit is not None:
         Gate(veth).shut(limit)
-    for steps in range(7):
+    for steps in range(5):
         queue = queue_of(frames, [0] * 99 + [FOREVER])
 
         async def send() -> None:

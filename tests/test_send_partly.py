@@ -43,10 +43,9 @@ MANY: dict[str, Many] = {
     ),
     "replay": _replay,
 }
-every_way = pytest.mark.parametrize("way", MANY)
 
 
-@every_way
+@pytest.mark.parametrize("way", MANY)
 async def test_a_bad_frame_in_the_middle(veth: Veth, way: str) -> None:
     good = numbered(1100, 100)
     async with await open_live(veth.near) as capture:
@@ -66,17 +65,18 @@ async def test_a_bad_frame_in_the_middle(veth: Veth, way: str) -> None:
                 assert await far.everything() == good[:index]
 
 
-@every_way
-async def test_an_empty_frame_in_the_middle(veth: Veth, way: str) -> None:
+async def test_an_empty_frame_in_the_middle(veth: Veth) -> None:
     good = numbered(20)
     async with await open_live(veth.near) as capture:
         with listening(veth) as far:
-            with pytest.raises(aiopcap.SendError) as caught:
-                await MANY[way](capture, [*good[:10], b"", *good[10:]])
-            assert (caught.value.index, caught.value.packets, caught.value.nbytes) == (10, 10, 600)
-            assert isinstance(caught.value.__cause__, aiopcap.FrameSizeError)
-            assert caught.value.__cause__.size == 0
-            assert await far.everything() == good[:10]
+            for send in MANY.values():
+                with pytest.raises(aiopcap.SendError) as caught:
+                    await send(capture, [*good[:10], b"", *good[10:]])
+                error = caught.value
+                assert (error.index, error.packets, error.nbytes) == (10, 10, 600)
+                assert isinstance(error.__cause__, aiopcap.FrameSizeError)
+                assert error.__cause__.size == 0
+                assert await far.everything() == good[:10]
 
 
 async def test_the_index_counts_what_was_left_out_and_the_packets_do_not(veth: Veth) -> None:
