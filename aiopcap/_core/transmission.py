@@ -11,7 +11,7 @@ from typing import Any
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.errors import SendError
-from aiopcap._core.sender import FrameSender
+from aiopcap._core.sender import Frame, FrameSender
 from aiopcap._native import ffi, lib
 
 # What WinPcap's send queues count for each packet beside its bytes: a record header of a savefile.
@@ -252,6 +252,11 @@ class Transmission:
         with self._lock:
             self._next_index = piece.index + len(piece.batch)
             self._piece = None
+
+    def count_sent(self, frames: list[Frame]) -> None:
+        """Count frames that were sent before, in another way."""
+        self._run.packets += len(frames)
+        self._run.nbytes += sum(memoryview(frame).nbytes for frame in frames)
 
     def end_pass(self) -> None:
         """Count a pass; called where the pieces come from, behind the last of a pass."""

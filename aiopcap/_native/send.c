@@ -231,12 +231,14 @@ static void count_sent(aiopcap_transmission *run, const aiopcap_batch *batch, ui
     uint64_t nbytes = 0;
 
     for (row = run->next; row < end; row++) {
-        int64_t due = due_ns(run, batch, row, run->units);
-
         nbytes += batch->captured_lengths[row];
-        if (due > run->latest_due_ns)
-            run->latest_due_ns = due;
-        run->units += units_of(run, batch, row);
+        if (run->pace != AIOPCAP_PACE_NONE) {
+            int64_t due = due_ns(run, batch, row, run->units);
+
+            if (due > run->latest_due_ns)
+                run->latest_due_ns = due;
+            run->units += units_of(run, batch, row);
+        }
     }
     run->nbytes += nbytes;
     run->next = end;

@@ -143,7 +143,10 @@ class LiveCapture(Capture):
             anyio.ClosedResourceError: If the capture is closed, also while this waits.
             anyio.BusyResourceError: If another task is sending.
         """
-        return await self._sending.send_batch(frames)
+        sent = self._frames.send_many(frames)
+        if isinstance(frames, list) and 0 < sent == len(frames):
+            return sent
+        return await self._sending.send_batch(frames, sent)
 
     def _look_again(self) -> None:
         # Who waits for packets has to notice that the device is down or gone.

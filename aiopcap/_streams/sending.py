@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent import futures
+from itertools import islice
 from typing import Protocol, Self
 
 import anyio
@@ -111,15 +112,26 @@ class Sending:
 
     # -- many ------------------------------------------------------------------------------------
 
-    async def send_batch(self, frames: PacketBatch | Iterable[Frame]) -> int:
-        """Send frames in order; returns how many."""
-        batches = [frames] if isinstance(frames, PacketBatch) else joined(frames)
+    async def send_batch(self, frames: PacketBatch | Iterable[Frame], sent: int) -> int:
+        """Send frames in order, of which the first were sent already; returns how many."""
+        self._check_usable()
+        self._frames.forbid()
         # Here, and not in the thread: users' iterators run where users call.
-        pieces = [Piece(batch, index=number * JOINED) for number, batch in enumerate(batches)]
+        if isinstance(frames, PacketBatch):
+            pieces = [Piece(frames)]
+        else:
+            rest = islice(frames, sent, None)
+            pieces = [
+                Piece(batch, index=sent + number * JOINED)
+                for number, batch in enumerate(joined(rest))
+            ]
         run = Transmission(self._sender, Pacing(), send_truncated=True)
+        if sent:
+            run.count_sent(list(islice(frames, sent)))
         with self.carrier(run) as carrier:
             await carrier.carry(pieces)
-        return run.report().packets
+        self._frames.allow(SLICE_NS)
+        return run.packets
 
     def carrier(
         self, run: Transmission, progress: Progress | None = None, interval: float = math.inf

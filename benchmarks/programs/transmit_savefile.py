@@ -18,7 +18,8 @@ async def _transmit(device: str, path: str, way: str) -> None:
     queue = aiopcap.SendQueue()
     async with await aiopcap.open_offline(path) as source:
         await queue.extend_from(source)
-    async with await aiopcap.open_live(device) as capture:
+    # As the documentation says of captures that only send.
+    async with await aiopcap.open_live(device, buffer_timeout=1) as capture:
         cpu = time.process_time()
         wall = time.perf_counter()
         if way == "topspeed":
