@@ -148,8 +148,7 @@ async def test_a_reader_learns_of_a_device_that_the_sender_found_gone(
         veth.create()
 
 
-@pytest.mark.parametrize("end", ["up", "gone"])
-@pytest.mark.parametrize("method", ["send_nowait", "transmit"])
+@pytest.mark.parametrize(("method", "end"), [("send_nowait", "up"), ("transmit", "gone")])
 async def test_a_reader_goes_on_when_the_sender_found_the_link_down(
     veth: Veth, method: str, end: str
 ) -> None:
