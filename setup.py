@@ -107,11 +107,11 @@ class BuildPy(build_py):
         return [module for module in modules if module[:2] != ("aiopcap._native", "build")]
 
 
-_PARTS = ("packets", "packet", "rows", "stream", "framesocket")
+PARTS = ("packets", "packet", "rows", "stream", "slice", "framesocket")
 
 packets = Extension(
     "aiopcap._native._packets",
-    sources=[f"aiopcap/_native/{name}.c" for name in _PARTS],
+    sources=[f"aiopcap/_native/{name}.c" for name in PARTS],
     depends=[str(path.relative_to(HERE)) for path in HERE.glob("aiopcap/_native/*.h")],
     define_macros=[
         ("AIOPCAP_VERSION", f'"{VERSION}"'),

@@ -22,9 +22,8 @@
 typedef struct {
     PyObject_HEAD
     int fd;                     /* borrowed; -1 where frames do not go out by a socket */
-    int64_t deadline_ns;        /* 0 while it is not allowed */
+    aiopcap_slice slice;        /* while it is allowed */
     unsigned long thread;
-    unsigned int process;
 } socket_object;
 
 static PyObject *socket_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -56,16 +55,16 @@ static PyObject *socket_allow(PyObject *self, PyObject *budget_ns)
 
     if (budget == -1 && PyErr_Occurred())
         return NULL;
-    frames->deadline_ns = frames->fd < 0 ? 0 : aiopcap_now_ns() + budget;
+    if (frames->fd >= 0)
+        aiopcap_slice_begin(&frames->slice, budget);
     frames->thread = PyThread_get_thread_ident();
-    frames->process = aiopcap_process;
     return Py_NewRef(Py_None);
 }
 
 static PyObject *socket_forbid(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    ((socket_object *)self)->deadline_ns = 0;
+    ((socket_object *)self)->slice.deadline_ns = 0;
     return Py_NewRef(Py_None);
 }
 
@@ -86,9 +85,7 @@ static int sent(int fd, PyObject *frame)
 
 static int is_allowed(socket_object *frames)
 {
-    return frames->deadline_ns != 0 && frames->process == aiopcap_process
-           && frames->thread == PyThread_get_thread_ident()
-           && aiopcap_now_ns() < frames->deadline_ns;
+    return aiopcap_slice_lasts(&frames->slice) && frames->thread == PyThread_get_thread_ident();
 }
 
 static PyObject *socket_send(PyObject *self, PyObject *frame)

@@ -27,8 +27,15 @@ extern PyTypeObject *aiopcap_packet_type, *aiopcap_rows_type, *aiopcap_cursor_ty
 /* Counts the forks that led to this process; getpid(2) would be a system call for each packet. */
 extern unsigned int aiopcap_process;
 
-/* CLOCK_MONOTONIC. */
-int64_t aiopcap_now_ns(void);
+/* A time for which work goes on; none was begun while the deadline is 0. */
+typedef struct {
+    int64_t deadline_ns, looked_ns;
+    int unlooked;               /* how many more steps go without a look at the clock */
+    unsigned int process;
+} aiopcap_slice;
+
+void aiopcap_slice_begin(aiopcap_slice *slice, int64_t budget_ns);
+int aiopcap_slice_lasts(aiopcap_slice *slice);
 
 int aiopcap_rows_deliver(PyObject *rows);
 PyObject *aiopcap_rows_take(PyObject *rows);

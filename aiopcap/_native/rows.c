@@ -10,7 +10,6 @@
 
 #include <stdint.h>
 #include <structmember.h>
-#include <time.h>
 
 #define NO_INTERFACE UINT32_MAX
 
@@ -27,24 +26,8 @@ typedef struct {
     Py_buffer buffers[BUFFERS];
     Py_ssize_t data_start, data_size;
     Py_ssize_t first, position, count;
-    int64_t deadline_ns, looked_ns;
-    int unlooked;               /* how many more rows to deliver without a look at the clock */
-    unsigned int process;       /* aiopcap_process when the budget was given */
+    aiopcap_slice slice;        /* without one, there is no end before the last row */
 } rows_object;
-
-/*
- * To look at the clock costs a tenth of what a packet does.  So when the last rows were quick, a
- * few go out without; should the next one be slow, it is one of few.
- */
-enum { ROWS_A_LOOK = 4, QUICK_NS = 20000 };
-
-int64_t aiopcap_now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static PyObject *row_interface(rows_object *rows, Py_ssize_t row)
 {
@@ -94,29 +77,13 @@ static PyObject *row_packet(rows_object *rows, Py_ssize_t position)
     return (PyObject *)packet;
 }
 
-static int in_time(rows_object *rows)
-{
-    int64_t now;
-
-    if (rows->deadline_ns == 0)
-        return 1;
-    /* What a capture has in hand is its own process's: the wait after this says so. */
-    if (rows->process != aiopcap_process)
-        return 0;
-    if (rows->unlooked-- > 0)
-        return 1;
-    now = aiopcap_now_ns();
-    rows->unlooked = now - rows->looked_ns < QUICK_NS ? ROWS_A_LOOK - 1 : 0;
-    rows->looked_ns = now;
-    return now < rows->deadline_ns;
-}
-
 /* Whether a row is left, and the budget not used up. */
 int aiopcap_rows_deliver(PyObject *self)
 {
     rows_object *rows = (rows_object *)self;
 
-    return rows->position < rows->count && in_time(rows);
+    return rows->position < rows->count
+           && (rows->slice.deadline_ns == 0 || aiopcap_slice_lasts(&rows->slice));
 }
 
 /* The next row's packet; NULL without an exception when there is none. */
@@ -238,15 +205,11 @@ static void rows_dealloc(PyObject *self)
 
 static PyObject *rows_allow(PyObject *self, PyObject *budget_ns)
 {
-    rows_object *rows = (rows_object *)self;
     long long budget = PyLong_AsLongLong(budget_ns);
 
     if (budget == -1 && PyErr_Occurred())
         return NULL;
-    rows->looked_ns = aiopcap_now_ns();
-    rows->deadline_ns = rows->looked_ns + budget;
-    rows->unlooked = 0;
-    rows->process = aiopcap_process;
+    aiopcap_slice_begin(&((rows_object *)self)->slice, budget);
     return Py_NewRef(Py_None);
 }
 
