@@ -57,8 +57,9 @@ class LiveSource:
 
     def __init__(self, device: str, options: LiveOptions, filter: str | Filter | None) -> None:
         self.device = device
+        self.warnings: list[str]
         self._handle, self.warnings = open_handle(device, options)
-        self.resource = Resource(f"the capture on {device}", self._release, self._abandon)
+        self.resource: Resource = Resource(f"the capture on {device}", self._release, self._abandon)
         try:
             self._prepare(options)
             self.filter: Filter | None = None
