@@ -156,8 +156,8 @@ async def test_on_a_slow_device_all_arrive_in_order(
             took, worked = time.perf_counter() - begun, time.process_time() - worked
             assert await far.everything() == frames
     if limit == SMALL:
-        # It was refused at times, and slept in between.
-        assert 1 <= gate.refused() <= 10 + took / 0.0005
+        # It was refused at times, and slept in between; the short way tries each frame once more.
+        assert 1 <= gate.refused() <= count + 10 + took / 0.0005
     assert took > 0.02
     assert worked < 0.8 * took
 
