@@ -46,8 +46,8 @@ def run(settings: Settings) -> list[Result]:
             path = settings.folder / f"{kind}.pcap"
             write_savefile(path, sizes, packets=packets, header=ETHERNET)
             warm(path)
-            results += _topspeed(link, loop, path, settings.rounds(5))
-        results += _frames(link, settings.rounds(5))
+            results += _topspeed(link, loop, path, settings.rounds(11))
+        results += _frames(link, settings.rounds(9))
         results += while_sending(link, settings.folder / "small.pcap", settings)
     return results
 

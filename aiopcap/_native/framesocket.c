@@ -141,10 +141,9 @@ static unsigned int send_views(int fd, Py_buffer *views, unsigned int count)
     return done < 0 ? 0 : (unsigned int)done;
 }
 
-static Py_ssize_t send_list(socket_object *frames, PyObject *list)
+static Py_ssize_t send_list(socket_object *frames, PyObject *list, Py_ssize_t total)
 {
     Py_buffer views[FRAMES_A_CALL];
-    Py_ssize_t total = 0;
     unsigned int count, done, i;
 
     do {
@@ -153,29 +152,33 @@ static Py_ssize_t send_list(socket_object *frames, PyObject *list)
         for (i = 0; i < count; i++)
             PyBuffer_Release(&views[i]);
         total += (Py_ssize_t)done;
-    } while (done == FRAMES_A_CALL && is_allowed(frames));
+    } while (done > 0 && is_allowed(frames));
     return total;
 }
 #endif
 
-/* How many of the first frames were sent; the rest is for the long way. */
-static PyObject *socket_send_many(PyObject *self, PyObject *list)
+/* send_many(list, first): send from there on; returns the first that is left for the long way. */
+static PyObject *socket_send_many(PyObject *self, PyObject *args)
 {
+    PyObject *list;
+    Py_ssize_t first;
+
+    if (!PyArg_ParseTuple(args, "On:send_many", &list, &first))
+        return NULL;
 #ifdef __linux__
-    if (PyList_Check(list) && is_allowed((socket_object *)self))
-        return PyLong_FromSsize_t(send_list((socket_object *)self, list));
+    if (first >= 0 && PyList_Check(list) && is_allowed((socket_object *)self))
+        first = send_list((socket_object *)self, list, first);
 #else
     (void)self;
-    (void)list;
 #endif
-    return PyLong_FromLong(0);
+    return PyLong_FromSsize_t(first);
 }
 
 static PyMethodDef socket_methods[] = {
     {"allow", socket_allow, METH_O, NULL},
     {"forbid", socket_forbid, METH_NOARGS, NULL},
     {"send", socket_send, METH_O, NULL},
-    {"send_many", socket_send_many, METH_O, NULL},
+    {"send_many", socket_send_many, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

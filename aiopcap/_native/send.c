@@ -243,12 +243,6 @@ static void count_sent(aiopcap_transmission *run, const aiopcap_batch *batch, ui
     run->nbytes += nbytes;
     run->next = end;
     run->last_ns = aiopcap_monotonic_ns();
-    /*
-     * The first packet takes 10 to 50 us longer than all others, as everything is cold.  The
-     * schedule begins when it has left, or each of the others would be early by that.
-     */
-    if (run->packets == 0 && count > 0)
-        run->start_ns = run->latest_due_ns = run->last_ns;
     run->packets += count;
 }
 
@@ -287,10 +281,17 @@ static int send_due(aiopcap_transmission *run, const aiopcap_batch *batch, uint3
 {
     uint32_t count = due_rows(run, batch, most), sent = 0;
     int error = is_inside(batch, run->next) ? EINVAL : EFAULT;
+    int64_t begun = run->packets == 0 ? aiopcap_monotonic_ns() : 0;
 
     if (count > 0)
         sent = send_rows(run, batch, count, &error);
     count_sent(run, batch, sent);
+    /*
+     * The first packet takes 10 to 50 us, and all others one or two: everything is cold.  It left
+     * in the middle of that, and there the schedule begins.
+     */
+    if (begun && sent > 0)
+        run->start_ns = run->latest_due_ns = begun + (run->last_ns - begun) / 2;
     if (sent > 0)
         return AIOPCAP_SENT_ALL;
     if (error == EAGAIN || error == EWOULDBLOCK)

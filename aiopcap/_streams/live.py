@@ -143,7 +143,7 @@ class LiveCapture(Capture):
             anyio.ClosedResourceError: If the capture is closed, also while this waits.
             anyio.BusyResourceError: If another task is sending.
         """
-        sent = self._frames.send_many(frames)
+        sent = self._frames.send_many(frames, 0)
         if isinstance(frames, list) and 0 < sent == len(frames):
             return sent
         return await self._sending.send_batch(frames, sent)
