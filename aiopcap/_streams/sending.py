@@ -14,7 +14,6 @@ import anyio.lowlevel
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.daemon import Daemon
 from aiopcap._core.errors import PcapError, PcapWarning
-from aiopcap._core.hand import SLICE_NS
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packetstore import JOINED, joined
 from aiopcap._core.resource import ResourceClosedError
@@ -24,9 +23,10 @@ from aiopcap._core.transmission import Outcome, Pacing, Piece, Transmission, Tra
 # The most packets that one call sends on the event loop's own thread: half a millisecond.
 QUOTA = 256
 
-# How long batches go the short way before other tasks run. A task that sleeps has its turn after
-# three of these: its timer, its future and itself.
-BATCH_SLICE_NS = SLICE_NS // 2
+# How long frames go the short way before other tasks run: one by one, and in batches, of which the
+# last may begin just before the end.
+FRAMES_SLICE_NS = 1_000_000
+BATCH_SLICE_NS = 500_000
 
 # More than this is worth a thread.
 WORTH_A_THREAD = 4 * QUOTA
@@ -88,7 +88,7 @@ class Sending:
             backoff = SHORTEST_BACKOFF
             while full := self._try(frame):
                 backoff = await self._wait_for_room(full, backoff)
-        self._frames.allow(SLICE_NS)
+        self._frames.allow(FRAMES_SLICE_NS)
 
     def send_nowait(self, frame: Frame) -> None:
         """Send a frame if there is room for it now."""
