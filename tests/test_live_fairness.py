@@ -169,7 +169,8 @@ async def test_an_idle_capture_sleeps(veth: Veth, immediate: bool) -> None:
         wakeups, used = await _measured(0.5)
         tasks.cancel_scope.cancel()
     assert wakeups < 6
-    assert used < 0.005
+    # Who looked each millisecond would take ten times as much.
+    assert used < 0.03
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's counters of one thread")
