@@ -3,7 +3,7 @@
 The batch that was read last belongs to the capture, not to a call: a call that is cancelled, a
 loop that is left, or a new loop finds it where it was. So nothing is lost and nothing comes twice.
 
-A loop over packets takes them without giving way, until the batch ends or a millisecond has
+A loop over packets takes them without giving way, until the batch ends or half a millisecond has
 passed, whatever the body of the loop costs; then the event loop has its turn.
 """
 
