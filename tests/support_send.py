@@ -166,6 +166,7 @@ class FarEnd:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
+            # Of a device's full queue nothing tells when there is room.
             await anyio.sleep(0.001)
 
     def counted(self) -> int:

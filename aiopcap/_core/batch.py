@@ -116,6 +116,7 @@ class PacketBatch(Sequence[Packet]):
 
     def _column(self, raw: bytes, itemsize: int, code: str) -> memoryview:
         part = memoryview(raw)[self._first * itemsize : (self._first + self._count) * itemsize]
+        # To mypy a format is a literal, and its items have one type.
         return part.cast(code)  # type: ignore[call-overload, no-any-return]
 
     # -- for the core ----------------------------------------------------------------------------
@@ -201,6 +202,7 @@ class PacketBatch(Sequence[Packet]):
             None if column is None else self._column(column, size, code)[index].tobytes()
             for column, size, code in zip(self._columns, (8, 4, 4, 4, 4), "qIIII", strict=True)
         )
+        # As many as the class has fields: to mypy a generator has no length.
         return RawColumns(*raw)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Packet]:
@@ -211,6 +213,7 @@ class PacketBatch(Sequence[Packet]):
             return NotImplemented
         return len(self) == len(other) and all(map(Packet.__eq__, self, other))
 
+    # A hash would have to read every packet; the type of the base class says that there is one.
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from aiopcap._native import ffi
 # Readers overwrite what they use: clearing it first would cost as much as reading.
 new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
+# By the columns' names: sizes where the class has the columns themselves.
 _ITEM_BYTES = RawColumns(8, 4, 4, 4, 4)  # type: ignore[arg-type]
 
 

@@ -21,10 +21,12 @@ class Daemon(Generic[T]):
 
     Args:
         function: What is called; nothing else may hold what it closes over, to be collected.
+        name: The thread's.
     """
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    def __init__(self, function: Callable[[], T], name: str) -> None:
         self._function = function
+        self._name = name
         self._calls: SimpleQueue[Future[T] | None] = SimpleQueue()
         self._bell = _Bell()
         self._started = False
@@ -35,9 +37,7 @@ class Daemon(Generic[T]):
         if not self._started:
             self._started = True
             arguments = (self._function, self._calls, self._bell)
-            threading.Thread(
-                target=_work, args=arguments, name="aiopcap-reader", daemon=True
-            ).start()
+            threading.Thread(target=_work, args=arguments, name=self._name, daemon=True).start()
         self._calls.put(future)
         return future
 

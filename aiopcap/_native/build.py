@@ -14,6 +14,7 @@ ROOT = HERE.parent.parent
 SOURCES = (
     "live",
     "send",
+    "link",
     "addresses",
     "savefile",
     "savefile_pcap",
@@ -21,7 +22,7 @@ SOURCES = (
     "pseudoheader",
     "records",
 )
-HEADERS = ("live.h", "send.h", "addresses.h", "savefile.h", "records.h")
+HEADERS = ("live.h", "send.h", "link.h", "addresses.h", "savefile.h", "records.h")
 
 with (ROOT / "pyproject.toml").open("rb") as file:
     VERSION = tomllib.load(file)["project"]["version"]

@@ -14,11 +14,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <time.h>
 #ifdef __linux__
-#include <linux/if_packet.h>
-#include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #endif
@@ -28,14 +24,6 @@ enum { ROWS_A_CALL = 512 };
 
 /* Two thousand years, in nanoseconds: a schedule beyond is one that never comes. */
 #define FOREVER_NS ((int64_t)1 << 62)
-
-int64_t aiopcap_monotonic_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* ---- one system call --------------------------------------------------------------------------- */
 
@@ -358,47 +346,4 @@ uint32_t aiopcap_first_disorder(const aiopcap_batch *batch, uint32_t first, int6
         after_ns = batch->timestamps_ns[row];
     }
     return batch->count;
-}
-
-/* ---- the device -------------------------------------------------------------------------------- */
-
-int aiopcap_sends_by_socket(int fd)
-{
-#ifdef __linux__
-    int domain = 0;
-    socklen_t size = sizeof domain;
-
-    return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0
-           && domain == AF_PACKET;
-#else
-    (void)fd;
-    return 0;
-#endif
-}
-
-/* What became of the device that a packet socket is bound to: 1 up, 0 down, -1 gone. */
-int aiopcap_link_state(int fd)
-{
-#ifdef __linux__
-    struct sockaddr_ll bound;
-    socklen_t size = sizeof bound;
-    struct ifreq request;
-
-    memset(&bound, 0, sizeof bound);
-    memset(&request, 0, sizeof request);
-    if (getsockname(fd, (struct sockaddr *)(void *)&bound, &size) < 0)
-        return 1;
-    /* The kernel unbinds the socket when the device is removed. */
-    if (bound.sll_ifindex < 0)
-        return -1;
-    request.ifr_ifindex = bound.sll_ifindex;
-    if (ioctl(fd, SIOCGIFNAME, &request) < 0)
-        return errno == ENODEV || errno == ENXIO ? -1 : 1;
-    if (ioctl(fd, SIOCGIFFLAGS, &request) < 0)
-        return errno == ENODEV || errno == ENXIO ? -1 : 1;
-    return (request.ifr_flags & IFF_UP) != 0;
-#else
-    (void)fd;
-    return 1;
-#endif
 }

@@ -4,6 +4,7 @@
 #include <pcap/pcap.h>
 
 #include "batch.h"
+#include "clock.h"
 
 /* What paces: nothing, the rows' time stamps, their number, or their bytes. */
 #define AIOPCAP_PACE_NONE 0
@@ -50,8 +51,5 @@ typedef struct {
 int aiopcap_transmit(aiopcap_transmission *run, const aiopcap_batch *batch);
 int aiopcap_send_frame(pcap_t *handle, int fd, const uint8_t *frame, size_t length);
 uint32_t aiopcap_first_disorder(const aiopcap_batch *batch, uint32_t first, int64_t after_ns);
-int64_t aiopcap_monotonic_ns(void);
-int aiopcap_sends_by_socket(int fd);
-int aiopcap_link_state(int fd);
 
 #endif

@@ -1,7 +1,7 @@
 /* How long work goes on before the event loop has its turn. */
 #include "packets.h"
 
-#include <time.h>
+#include "clock.h"
 
 /*
  * To look at the clock costs a tenth of what a packet does.  So when the last ones were quick, a
@@ -9,17 +9,9 @@
  */
 enum { STEPS_A_LOOK = 4, QUICK_NS = 20000 };
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 void aiopcap_slice_begin(aiopcap_slice *slice, int64_t budget_ns)
 {
-    slice->looked_ns = now_ns();
+    slice->looked_ns = aiopcap_monotonic_ns();
     slice->deadline_ns = slice->looked_ns + budget_ns;
     slice->unlooked = 0;
     slice->process = aiopcap_process;
@@ -34,7 +26,7 @@ int aiopcap_slice_lasts(aiopcap_slice *slice)
         return 0;
     if (slice->unlooked-- > 0)
         return 1;
-    now = now_ns();
+    now = aiopcap_monotonic_ns();
     slice->unlooked = now - slice->looked_ns < QUICK_NS ? STEPS_A_LOOK - 1 : 0;
     slice->looked_ns = now;
     return now < slice->deadline_ns;

@@ -10,7 +10,7 @@ from anyio.lowlevel import current_token
 def _asker(token: object) -> Callable[[], object]:
     """Return the loop's own way to ask for it; anyio's looks for the kind of loop each time."""
     asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
-    asker: Callable[[], object] = lambda: current_token().native_token  # noqa: E731
+    asker = _native_token
     if asyncio is not None and isinstance(token, asyncio.AbstractEventLoop):
         asker = asyncio.get_running_loop
     elif trio is not None and isinstance(token, trio.lowlevel.TrioToken):
@@ -18,11 +18,15 @@ def _asker(token: object) -> Callable[[], object]:
     return asker
 
 
+def _native_token() -> object:
+    return current_token().native_token
+
+
 class HomeLoop:
     """The event loop, and its thread, that something belongs to: the one that runs now."""
 
     def __init__(self) -> None:
-        self._token = current_token().native_token
+        self._token = _native_token()
         self._ask = _asker(self._token)
         self._thread = threading.get_ident()
 

@@ -93,7 +93,8 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
     # -- reading ---------------------------------------------------------------------------------
 
     def __aiter__(self) -> AsyncIterator[Packet]:  # type: ignore[override]
-        # Not the capture itself: a coroutine for each packet would cost more than the packet.
+        # Not the capture itself, as anyio's type has it: a coroutine for each packet would cost
+        # more than the packet.
         return self._hand.stream(self.__anext__)
 
     async def __anext__(self) -> Packet:

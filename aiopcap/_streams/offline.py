@@ -41,7 +41,7 @@ class _Fetching:
         self._source = source
         self._daemon: Daemon[list[PacketBatch]] | None = None
         if source.waiting is Waiting.BLOCK:
-            self._daemon = Daemon(source.read_batches)
+            self._daemon = Daemon(source.read_batches, "aiopcap-reader")
         self._fetch: Future[list[PacketBatch]] | None = None
         self._ready: deque[PacketBatch] = deque()
         self._failure: BaseException | None = None

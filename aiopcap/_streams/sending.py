@@ -254,7 +254,7 @@ class Carrier:
 
     async def _step_in_thread(self) -> Outcome:
         if self._daemon is None:
-            self._daemon = Daemon(self._run.step)
+            self._daemon = Daemon(self._run.step, "aiopcap-sender")
         bell, future = self._daemon.fileno(), self._daemon.call()
         try:
             while not future.done():

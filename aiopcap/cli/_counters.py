@@ -6,7 +6,7 @@ Both go to stderr, disappear at the end, and are nothing at all where that is no
 import os
 from io import FileIO
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from rich.console import Console
@@ -19,6 +19,15 @@ from aiopcap.cli._output import human_bytes
 from aiopcap.cli._sinks import Sink
 
 REFRESH_SECONDS = 0.25
+
+# For rich's displays: drawn when there is something new, gone at the end, and out of the way of
+# what is printed.
+BRIEFLY_SHOWN: dict[str, Any] = {
+    "auto_refresh": False,
+    "transient": True,
+    "redirect_stdout": False,
+    "redirect_stderr": False,
+}
 
 
 class LiveCounters:
@@ -34,10 +43,7 @@ class LiveCounters:
         if shown and console.is_terminal:
             self._live = Live(
                 console=console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
+                **BRIEFLY_SHOWN,
             )
         self._start = self._last_time = anyio.current_time()
         self._last_packets = 0
@@ -97,10 +103,7 @@ class CopyProgress:
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(),
             console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
+            **BRIEFLY_SHOWN,
             expand=True,
         )
         self._shown = file is not None and console.is_terminal

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from aiopcap import TransmitReport
+from aiopcap.cli._counters import BRIEFLY_SHOWN
 
 # The rate is that of the last second: it shall tell of a device that has become slow.
 _RATE_SECONDS = 1.0
@@ -93,10 +94,7 @@ class SendProgress:
         bar = Progress(
             *columns,
             console=self._console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
+            **BRIEFLY_SHOWN,
             expand=True,
         )
         bar.add_task("", total=self._total, packets=0, share="", rate=0.0)

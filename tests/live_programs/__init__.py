@@ -6,13 +6,14 @@ it is about, and is silent and ends with 0 when all is well.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 
-__all__ = ["Act", "main", "options"]
+__all__ = ["Act", "in_child", "main", "options"]
 
 Act = Callable[..., Awaitable[Any]]
 
@@ -29,3 +30,20 @@ def main(*acts: Act) -> None:
     name, backend, *arguments = sys.argv[1:]
     by_name = {act.__name__: act for act in acts}
     anyio.run(by_name[name], *arguments, **options(backend))
+
+
+def in_child(function: Callable[[], None]) -> None:
+    """Call a function in a fork, which has to end well."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            function()
+            status = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0

@@ -3,7 +3,6 @@
 import gc
 import multiprocessing
 import os
-import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,7 +12,7 @@ import anyio.lowlevel
 
 import aiopcap
 from aiopcap import LinkType, open_live
-from tests.live_programs import main
+from tests.live_programs import in_child, main
 from tests.support.frames import number_of, numbered
 from tests.support.resources import open_descriptors
 from tests.support.veth import veth_pair
@@ -36,22 +35,6 @@ USES: list[Callable[[aiopcap.LiveCapture], Any]] = [
     lambda capture: capture.fileno(),
     lambda capture: capture.dump_open(os.devnull),
 ]
-
-
-def _in_child(function: Callable[[], None]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    _, status = os.waitpid(pid, 0)
-    assert status == 0
 
 
 def _step(awaitable: Awaitable[Any]) -> None:
@@ -81,7 +64,7 @@ async def use_in_child() -> None:
                     else:
                         raise AssertionError(number)
 
-            _in_child(use)
+            in_child(use)
             veth.send(numbered(10, start=10))
             await _receive(capture, list(range(20)))
 
@@ -106,7 +89,7 @@ async def use_in_child_with_packets_in_hand() -> None:
                         continue
                     raise AssertionError
 
-            _in_child(use)
+            in_child(use)
             await _receive(capture, list(range(1, 20)))
 
 
@@ -124,8 +107,8 @@ async def end_in_child() -> None:
             gc.collect()
             assert socket not in open_descriptors().values()
 
-        _in_child(lambda: None)
-        _in_child(collect)
+        in_child(lambda: None)
+        in_child(collect)
         veth.send(numbered(5, start=5))
         child = multiprocessing.get_context("fork").Process(target=gc.collect)
         child.start()

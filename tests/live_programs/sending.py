@@ -1,36 +1,18 @@
 """A capture that sends in a process that forks."""
 
-import os
-import sys
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import anyio
 
 from aiopcap import LiveCapture, open_live
-from tests.live_programs import main
+from tests.live_programs import in_child, main
 from tests.support.frames import frame, numbered
 from tests.support.veth import veth_pair
 from tests.support_send import METHODS, listening, only, queue_of
 
 # Newer Pythons warn of forks beside threads. They are right, but it is done.
 warnings.simplefilter("ignore", DeprecationWarning)
-
-
-def _in_child(function: Callable[[], None]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    _, status = os.waitpid(pid, 0)
-    assert status == 0
 
 
 async def send_in_child() -> None:
@@ -54,7 +36,7 @@ async def send_in_child() -> None:
                             raise AssertionError(name)
 
                 await capture.send_batch(frames[:5])
-                _in_child(use)
+                in_child(use)
                 for data, method in zip(frames[5:], METHODS.values(), strict=False):
                     await only(method(capture, data))
                 assert await far.everything() == frames[:9]
@@ -63,7 +45,7 @@ async def send_in_child() -> None:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_transmit, capture)
                     assert await far.frames(1) == numbered(1)
-                    _in_child(lambda: None)
+                    in_child(lambda: None)
                 assert await far.everything() == numbered(20)[1:]
 
 
