@@ -10,6 +10,12 @@ from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._native import Rows, ffi, lib
 
+# Looked up once: C asks for its view of a batch often.
+_TIMES = ffi.typeof("int64_t[]")
+_NUMBERS = ffi.typeof("uint32_t[]")
+_BYTES = ffi.typeof("uint8_t[]")
+_BATCH = ffi.typeof("aiopcap_batch *")
+
 # A row's interface number where its source does not say.
 NO_INTERFACE: int = lib.AIOPCAP_NO_INTERFACE
 
@@ -141,25 +147,28 @@ class PacketBatch(Sequence[Packet]):
 
         C only reads it, whatever the types of the pointers say.
         """
-        numbers = self._columns.interfaces
-        keep = [
-            ffi.from_buffer("int64_t[]", self._columns.timestamps_ns),
-            ffi.from_buffer("uint32_t[]", self._columns.offsets),
-            ffi.from_buffer("uint32_t[]", self._columns.captured_lengths),
-            ffi.from_buffer("uint32_t[]", self._columns.wire_lengths),
-            ffi.NULL if numbers is None else ffi.from_buffer("uint32_t[]", numbers),
-            ffi.from_buffer("uint8_t[]", self._data.buffer),
-        ]
-        batch = ffi.new("aiopcap_batch *")
-        batch.timestamps_ns = keep[0] + self._first
-        batch.offsets = keep[1] + self._first
-        batch.captured_lengths = keep[2] + self._first
-        batch.wire_lengths = keep[3] + self._first
-        batch.interfaces = ffi.NULL if numbers is None else keep[4] + self._first
-        batch.data = keep[5] + self._data.start
-        batch.used = batch.size = self._data.size
-        batch.count = batch.capacity = self._count
-        return batch, keep
+        columns, data, first, count = self._columns, self._data, self._first, self._count
+        times = ffi.from_buffer(_TIMES, columns.timestamps_ns)
+        offsets = ffi.from_buffer(_NUMBERS, columns.offsets)
+        captured = ffi.from_buffer(_NUMBERS, columns.captured_lengths)
+        wire = ffi.from_buffer(_NUMBERS, columns.wire_lengths)
+        numbers = columns.interfaces
+        interfaces = None if numbers is None else ffi.from_buffer(_NUMBERS, numbers)
+        frames = ffi.from_buffer(_BYTES, data.buffer)
+        members = (
+            times + first,
+            offsets + first,
+            captured + first,
+            wire + first,
+            ffi.NULL if interfaces is None else interfaces + first,
+            count,
+            count,
+            frames + data.start,
+            data.size,
+            data.size,
+        )
+        keep = (times, offsets, captured, wire, interfaces, frames)
+        return ffi.new(_BATCH, members), keep
 
     def _with_columns(self, columns: RawColumns, count: int) -> "PacketBatch":
         """Return a batch of other rows over the same data."""
