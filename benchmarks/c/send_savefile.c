@@ -1,7 +1,9 @@
 /* The floor of sending: the packets of a savefile, from memory, as fast as sendmmsg takes them.
  *
- * usage: send_savefile DEVICE FILE
+ * usage: send_savefile DEVICE FILE [capture]
  *
+ * With "capture" they go out by the socket of an open libpcap handle that stamps nanoseconds, as
+ * aiopcap's does: the kernel's own work for each packet is then more.
  * FILE is a classic savefile in the byte order of the machine.  The clock starts when all of it is
  * in memory, right before the first call, and stops behind the last.
  */
@@ -9,6 +11,7 @@
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <pcap/pcap.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +82,18 @@ static int open_device(const char *device)
     return fd;
 }
 
+static int open_capture(const char *device)
+{
+    char error[PCAP_ERRBUF_SIZE];
+    pcap_t *capture = pcap_create(device, error);
+
+    if (capture == NULL || pcap_set_timeout(capture, 1000) < 0 ||
+        pcap_set_tstamp_precision(capture, PCAP_TSTAMP_PRECISION_NANO) < 0 ||
+        pcap_activate(capture) < 0)
+        fail(device);
+    return pcap_get_selectable_fd(capture);
+}
+
 static void send_all(int fd, struct iovec *frames, size_t count)
 {
     static struct mmsghdr messages[CALL];
@@ -101,13 +116,13 @@ int main(int argc, char **argv)
 {
     size_t size, count;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s DEVICE FILE\n", argv[0]);
+    if (argc != 3 && !(argc == 4 && strcmp(argv[3], "capture") == 0)) {
+        fprintf(stderr, "usage: %s DEVICE FILE [capture]\n", argv[0]);
         return 2;
     }
     char *bytes = read_file(argv[2], &size);
     struct iovec *frames = index_frames(bytes, size, &count);
-    int fd = open_device(argv[1]);
+    int fd = argc == 4 ? open_capture(argv[1]) : open_device(argv[1]);
     double wall = seconds(CLOCK_MONOTONIC);
     double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
     send_all(fd, frames, count);
