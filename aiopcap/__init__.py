@@ -48,6 +48,7 @@ from aiopcap._streams.devices import findalldevs, lookupnet
 from aiopcap._streams.dumper import Dumper, dump_open
 from aiopcap._streams.live import LiveCapture, open_live
 from aiopcap._streams.offline import OfflineCapture, open_offline
+from aiopcap._streams.packetstream import PacketStream
 from aiopcap._streams.replay import replay
 from aiopcap._streams.sendqueue import SendQueue
 
@@ -57,6 +58,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     # capturing
     "open_live",
     "open_offline",
+    "PacketStream",
     "Capture",
     "LiveCapture",
     "OfflineCapture",

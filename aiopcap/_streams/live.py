@@ -15,7 +15,8 @@ from aiopcap._core.live import LiveSource
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
 from aiopcap._core.sender import Frame, FrameSender
 from aiopcap._streams._threads import open_in_thread
-from aiopcap._streams.capture import Capture, translated
+from aiopcap._streams.capture import Capture
+from aiopcap._streams.packetstream import translated
 from aiopcap._streams.sending import Sending
 
 # While a device is down its removal is reported by nothing, and libpcap asks to be called every
