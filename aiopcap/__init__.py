@@ -47,6 +47,7 @@ from aiopcap._streams.capture import Capture
 from aiopcap._streams.devices import findalldevs, lookupnet
 from aiopcap._streams.dumper import Dumper, dump_open
 from aiopcap._streams.live import LiveCapture, open_live
+from aiopcap._streams.merge import Merge, merge
 from aiopcap._streams.offline import OfflineCapture, open_offline
 from aiopcap._streams.packetstream import PacketStream
 from aiopcap._streams.replay import replay
@@ -62,6 +63,8 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     "Capture",
     "LiveCapture",
     "OfflineCapture",
+    "merge",
+    "Merge",
     "CaptureStatistics",
     # packets
     "Packet",

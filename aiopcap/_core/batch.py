@@ -176,6 +176,13 @@ class PacketBatch(Sequence[Packet]):
             self._data, columns, self._linktype, self._interface, first=0, count=count
         )
 
+    def _renamed(self, interface: dict[int, str] | str, numbers: bytes | None) -> "PacketBatch":
+        """Return a batch of the same packets, with other names of where they came from."""
+        columns = self._columns._replace(interfaces=numbers)
+        return PacketBatch(
+            self._data, columns, self._linktype, interface, first=self._first, count=self._count
+        )
+
     # -- a sequence ------------------------------------------------------------------------------
 
     def __len__(self) -> int:
