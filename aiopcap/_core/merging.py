@@ -21,6 +21,9 @@ LEAST_ROOM = 64 * 1024
 LONG_RUN = 64
 
 
+# What a batch takes beside its packets' bytes, roughly.
+BATCH_BYTES = 1024
+
 # A batch for where there is none yet.
 NOTHING = PacketBatch(
     RawData(b"", 0, 0),
@@ -56,6 +59,9 @@ class Lane:
         naming: The merge's.
         name: What packets are said to come from that say nothing themselves.
         prefix: What is put before the name that a packet has by itself.
+
+    Attributes:
+        nbytes: The memory that the batches take, roughly.
     """
 
     def __init__(self, naming: Naming, name: str, prefix: str) -> None:
@@ -65,6 +71,7 @@ class Lane:
         self._number = naming.number(name)
         self._batches: deque[tuple[PacketBatch, float]] = deque()
         self._position = 0
+        self.nbytes = 0
         self._native: Any = None
         self._known: dict[int, str] = {}
         self._renaming: Any = ((), ())
@@ -86,6 +93,7 @@ class Lane:
             read_at: The time, on any clock.
         """
         self._batches.append((self._renamed(batch), read_at))
+        self.nbytes += BATCH_BYTES + batch._data.size
 
     # -- for the merge ---------------------------------------------------------------------------
 
@@ -110,8 +118,10 @@ class Lane:
     def go_to(self, position: int) -> None:
         """Count the first batch's packets before a position as merged."""
         self._position = position
-        if position == len(self._batches[0][0]):
+        batch = self._batches[0][0]
+        if position == len(batch):
             self._batches.popleft()
+            self.nbytes -= BATCH_BYTES + batch._data.size
             self._position, self._native = 0, None
 
     # -- names -----------------------------------------------------------------------------------

@@ -22,9 +22,9 @@ from aiopcap._streams.capture import Capture
 from aiopcap._streams.live import LiveCapture
 from aiopcap._streams.packetstream import PacketStream, translated
 
-# While packets of a device are held back, the next ones are read, so that it is known since when
-# they are there. This only bounds the memory; a batch has 256 KiB at the most.
-HELD_BATCHES = 16
+# While packets of a device are held back, the next ones are read: so it is known since when they
+# are there, and the kernel's buffer does not overflow. This only bounds the memory of one capture.
+HELD_BYTES = 16 * 1024 * 1024
 
 
 class _Feed:
@@ -46,12 +46,14 @@ class _Feed:
     @property
     def wants(self) -> bool:
         """Whether to read from it."""
-        room = HELD_BATCHES if self.live else 1
-        return len(self.lane) < room and not self.ended and self.failure is None
+        if self.ended or self.failure is not None:
+            return False
+        return not self.lane or (self.live and self.lane.nbytes < HELD_BYTES)
 
     def read(self, now: float) -> bool:
         """Read once; False where that has to be repeated, after a pause."""
         try:
+            self.capture._check_open()
             with translated:
                 read = self.capture._read_nowait()
             if read is None:
@@ -78,8 +80,8 @@ class _Feed:
             self.failure = exc
 
 
-def _packets_in_hand(feed: _Feed) -> int:
-    return len(feed.lane)
+def _in_hand(feed: _Feed) -> int:
+    return feed.lane.nbytes
 
 
 @final
@@ -124,7 +126,7 @@ class Merge(PacketStream):
         """Read from all that want it; False where the next packet depends on some that are left."""
         until = time.monotonic_ns() + SLICE_NS
         complete = True
-        for feed in sorted(self._feeds, key=_packets_in_hand):
+        for feed in sorted(self._feeds, key=_in_hand):
             if time.monotonic_ns() >= until:
                 return complete and bool(feed.lane)
             if feed.wants:
