@@ -131,6 +131,15 @@ def test_several_devices(
     wait_for_line(process.stdout, f"{veth.near}: 1 packets, 60 bytes")
 
 
+def test_merged_devices(
+    popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str
+) -> None:
+    process = popen("-c", ON_BACKEND, "merged_devices", backend, "lo", veth.near)
+    wait_for_line(process.stdout, f"capturing on lo, {veth.near}")
+    veth.send(frame(b"here"))
+    wait_for_line(process.stdout, f" {veth.near}: 60 bytes")
+
+
 def test_fanout(popen: Callable[..., subprocess.Popen[str]], quiet_host: Namespace) -> None:
     process = popen(str(SNIPPETS / "fanout.py"), "lo", "1", host=quiet_host)
     lines = output(process).splitlines()
