@@ -356,6 +356,20 @@ async def test_closing_wakes_the_reader() -> None:
                 file.release()
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_another_event_loop_may_close_it_when_its_own_is_over(backend: str) -> None:
+    merge = anyio.run(merged, at(1), at(2), backend=backend)
+
+    async def use() -> None:
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await merge.receive()
+        await merge.aclose()
+        with pytest.raises(anyio.ClosedResourceError):
+            await merge.receive()
+
+    anyio.run(use, backend=backend)
+
+
 async def test_others_cannot_read_what_is_merged() -> None:
     captures = await opened(pcap_bytes(at(1)), pcap_bytes(at(2)))
     merge = aiopcap.merge(*captures)

@@ -141,10 +141,10 @@ class Merge(PacketStream):
                 raise failure
 
     def _due(self) -> float:
-        """Return when there is a packet to deliver, on anyio's clock, if nothing comes until then.
+        """Return from when on there is a packet to deliver, on anyio's clock.
 
-        Held back are packets that came less than a while ago, and those after them. One that came
-        before that takes earlier ones along.
+        It is when the packet that was read first has been held back for long enough. What comes
+        before that one in the order may have been read later, and goes with it.
         """
         empty = [feed for feed in self._feeds if not feed.lane]
         if not empty:
@@ -233,7 +233,8 @@ def merge(*captures: Capture, names: Sequence[str] | None = None, max_delay: flo
     Args:
         captures: Each of them once.
         names: Names in place of those of files and devices, one for each capture. Where a packet
-            has an interface of its own, it is "name:interface".
+            has an interface of its own, it is "name:interface". What has no name by itself, such
+            as a file in memory, needs one to be told apart.
         max_delay: The most seconds to hold back a packet of a device or file until others bring
             earlier ones. It should be longer than the `buffer_timeout` of the captures. With
             `math.inf`, packets come in order, and only when every capture has brought one.
