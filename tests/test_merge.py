@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tests.support.frames import frame, udp_frame
 from tests.support.oracle import read_pcap
 from tests.support.pcapfiles import Record, pcap_bytes
 from tests.support.pcapngfiles import enhanced_packet, interface, section
-from tests.support.witnesses import require_program
+from tests.support.witnesses import mergecap
 
 pytestmark = pytest.mark.anyio
 
@@ -108,7 +107,6 @@ async def test_files_without_packets() -> None:
 
 @pytest.mark.parametrize("count", [2, 40])
 async def test_as_mergecap_does(count: int, tmp_path: Path) -> None:
-    mergecap = require_program("mergecap")
     paths = []
     for source in range(count):
         times = range(source * 7 % 5, 3000, source % 6 + 1)
@@ -119,7 +117,7 @@ async def test_as_mergecap_does(count: int, tmp_path: Path) -> None:
         ]
         paths[-1].write_bytes(pcap_bytes(records, precision="nano"))
     theirs, ours = tmp_path / "theirs.pcap", tmp_path / "ours.pcap"
-    subprocess.run([mergecap, "-F", "nsecpcap", "-w", theirs, *paths], check=True)
+    mergecap(theirs, *paths)
     captures = [await aiopcap.open_offline(path) for path in paths]
     dumper = await aiopcap.dump_open(ours, linktype=captures[0].linktype)
     async with aiopcap.merge(*captures) as merge, dumper:

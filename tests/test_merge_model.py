@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,7 +20,7 @@ import aiopcap
 from tests.reading import SlowFile, checkpoints, pipe
 from tests.support.oracle import read_pcap
 from tests.support.pcapfiles import Record, pcap_bytes
-from tests.support.witnesses import require_program
+from tests.support.witnesses import mergecap
 
 pytestmark = pytest.mark.anyio
 
@@ -205,13 +204,12 @@ async def test_as_mergecap_merges(
     steps: list[list[int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     # Without ties, for which mergecap has an order of its own.
-    mergecap = require_program("mergecap")
     folder = tmp_path_factory.mktemp("merge")
     paths = [folder / f"{source}.pcap" for source in range(len(steps))]
     for source, (path, of) in enumerate(zip(paths, steps, strict=True)):
         path.write_bytes(pcap_bytes(records_of(source, of, ties=False), precision="nano"))
     theirs, ours = folder / "theirs.pcap", folder / "ours.pcap"
-    subprocess.run([mergecap, "-F", "nsecpcap", "-w", theirs, *paths], check=True)
+    mergecap(theirs, *paths)
     dumper = await aiopcap.dump_open(ours, linktype=aiopcap.LinkType.EN10MB)
     async with await open_merge([*paths]) as merge, dumper:
         async for batch in merge.batches():

@@ -6,6 +6,7 @@ may read only in some folders, whatever the caller may do.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,14 @@ import pytest
 
 from .pcapfiles import Record
 
-__all__ = ["require_program", "tcpdump", "tcpdump_count", "tcpdump_records", "tshark_fields"]
+__all__ = [
+    "mergecap",
+    "require_program",
+    "tcpdump",
+    "tcpdump_count",
+    "tcpdump_records",
+    "tshark_fields",
+]
 
 
 def require_program(name: str) -> str:
@@ -32,6 +40,14 @@ def _output(argv: list[str], standard_input: bytes = b"") -> str:
     if run.returncode != 0:
         raise RuntimeError(f"{argv[0]}: {run.stderr.decode(errors='replace').strip()}")
     return run.stdout.decode()
+
+
+def mergecap(target: str | PathLike[str], *sources: str | PathLike[str]) -> None:
+    """Merge savefiles by their time stamps to one with nanoseconds."""
+    # A sanitizer that was loaded into this process makes it hang.
+    env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    argv = [require_program("mergecap"), "-F", "nsecpcap", "-w", target, *sources]
+    subprocess.run(argv, env=env, check=True)
 
 
 def tcpdump(savefile: str | PathLike[str], *arguments: str) -> str:
