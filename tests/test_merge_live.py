@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ import aiopcap
 from aiopcap import open_live
 
 from .reading import checkpoints, pipe
-from .support.frames import numbered
+from .support.frames import frame, numbered
 from .support.pcapfiles import Record, pcap_bytes
 from .support.veth import Veth, veth_pair
 from .support_live import PATIENCE, arrived, numbers
@@ -145,11 +146,12 @@ async def test_a_file_and_a_device() -> None:
 
 async def test_names_of_any_device() -> None:
     with veth_pair() as cable:
-        ours = "ether proto 0x88b5"
+        # Nobody else's, whatever the machine sends and receives meanwhile.
+        ethertype = 0xA000 + secrets.randbelow(0x1000)
         for names, expected in ((None, cable.near), (["all"], f"all:{cable.near}")):
-            capture = await open_live("any", filter=ours, immediate=True)
+            capture = await open_live("any", filter=f"ether proto {ethertype:#x}", immediate=True)
             async with aiopcap.merge(capture, names=names) as merge:
-                cable.send(numbered(1))
+                cable.send(frame(ethertype=ethertype))
                 assert [packet.interface for packet in await take(merge, 1)] == [expected]
 
 
