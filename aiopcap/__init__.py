@@ -39,8 +39,10 @@ from aiopcap._core.errors import (
     TruncatedSavefileError,
 )
 from aiopcap._core.filter import Filter, Instruction, compile
+from aiopcap._core.interfaces import Interface, InterfaceStatistics, Section
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.liveoptions import CaptureStatistics
+from aiopcap._core.options import Option
 from aiopcap._core.packet import Packet
 from aiopcap._core.transmission import TransmitReport
 from aiopcap._streams.capture import Capture
@@ -72,6 +74,10 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     # dump files
     "dump_open",
     "Dumper",
+    "Interface",
+    "InterfaceStatistics",
+    "Option",
+    "Section",
     # sending
     "SendQueue",
     "replay",

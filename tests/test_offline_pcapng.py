@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import aiopcap
+from aiopcap import LinkType
 from tests.reading import as_records, filled, read_all
 from tests.support import pcapngfiles as ng
 from tests.support.frames import numbered
@@ -96,12 +97,19 @@ async def test_interfaces_may_differ_in_snaplen_and_resolution() -> None:
     assert [packet.interface for packet in packets] == ["wan0", "lan0", "2", "other"]
 
 
-async def test_interfaces_of_different_link_types_end_the_reading() -> None:
-    content = ng.section() + ng.interface() + ng.enhanced_packet(b"before", 1)
-    content += ng.interface(linktype=101) + ng.enhanced_packet(b"after", 2)
+async def test_interfaces_may_differ_in_link_type() -> None:
+    content = ng.section() + ng.interface() + ng.enhanced_packet(b"frame", 1)
+    content += ng.interface(linktype=101) + ng.enhanced_packet(b"datagram", 2, interface_id=1)
+    content += ng.enhanced_packet(b"another", 3)
+    content += ng.section() + ng.interface(linktype=113) + ng.enhanced_packet(b"cooked", 4)
     packets, error = await read_all(content)
-    assert [packet.data for packet in packets] == [b"before"]
-    assert "has a type 101 different from the type of the first interface" in str(error)
+    assert error is None
+    kinds = [LinkType.EN10MB, LinkType.RAW, LinkType.EN10MB, LinkType.LINUX_SLL]
+    assert [packet.linktype for packet in packets] == kinds
+    async with await aiopcap.open_offline(content) as capture:
+        assert capture.linktype is LinkType.EN10MB
+        found = [(batch.linktype, len(batch)) async for batch in capture.batches()]
+    assert found == [(kind, 1) for kind in kinds]
 
 
 async def test_unknown_blocks_and_options_are_skipped() -> None:

@@ -95,6 +95,7 @@ uint32_t aiopcap_filter_rows(const struct bpf_program *filter, aiopcap_batch *ba
         batch->captured_lengths[kept] = captured;
         batch->wire_lengths[kept] = batch->wire_lengths[row];
         batch->interfaces[kept] = batch->interfaces[row];
+        batch->options_lengths[kept] = batch->options_lengths[row];
         kept++;
     }
     batch->count = kept;
