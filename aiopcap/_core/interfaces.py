@@ -12,7 +12,8 @@ _SECTION = 0x0A0D0D0A
 _INTERFACE = 1
 _STATISTICS = 5
 
-# Of all blocks' options together, so that a damaged file does not fill the memory.
+# What is kept, so that no file fills the memory: interfaces, sections, bytes of their options.
+_MOST = 65536
 _MOST_OPTIONS_BYTES = 16 * 1024 * 1024
 
 _BYTE_ORDER_MAGIC = b"\x1a\x2b\x3c\x4d"
@@ -126,12 +127,20 @@ class Interface:
 
 
 class Descriptions:
-    """The sections and interfaces of a file, as its blocks come."""
+    """The sections and interfaces of a file, as its blocks come.
+
+    Attributes:
+        sections: The first 65536.
+        interfaces: The first 65536, of all sections.
+        names: The interfaces' names by their numbers, in the section that was fed last.
+    """
 
     def __init__(self) -> None:
         self.sections: list[Section] = []
         self.interfaces: list[Interface] = []
+        self.names: dict[int, str] = {}
         self._first = 0
+        self._section_number = -1
         self._order = "="
         self._room = _MOST_OPTIONS_BYTES
 
@@ -161,8 +170,12 @@ class Descriptions:
         options = self._options(body[16:])
         order = "big" if self._order == ">" else "little"
         texts = _texts(options, _SECTION_TEXTS)
-        self.sections.append(Section(order, options=options, **texts))
-        self._first = len(self.interfaces)
+        if len(self.sections) < _MOST:
+            self.sections.append(Section(order, options=options, **texts))
+        self._section_number += 1
+        self._first += len(self.names)
+        # Not the old one cleared: batches have it.
+        self.names = {}
 
     def _interface(self, body: bytes) -> None:
         number, _, snaplen = self._unpack("HHI", body)
@@ -176,16 +189,19 @@ class Descriptions:
                 [more["offset_seconds"]] = self._unpack("q", value)
             elif code == _FILTER and value[:1] == b"\0":
                 more["filter"] = value[1:].decode(errors="replace")
-        more.setdefault("name", str(len(self.interfaces) - self._first))
-        self.interfaces.append(
-            Interface(
-                section=len(self.sections) - 1,
-                linktype=linktype_from_file(number),
-                snaplen=snaplen,
-                options=options,
-                **more,
+        name = more.setdefault("name", str(len(self.names)))
+        self.names[len(self.names)] = name
+        if len(self.interfaces) < _MOST:
+            linktype = linktype_from_file(number)
+            self.interfaces.append(
+                Interface(
+                    section=self._section_number,
+                    linktype=linktype,
+                    snaplen=snaplen,
+                    options=options,
+                    **more,
+                )
             )
-        )
 
     def _statistics(self, body: bytes) -> None:
         if len(body) < 12:

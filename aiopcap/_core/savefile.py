@@ -56,7 +56,6 @@ class SavefileSource:
         # What the reading thread filtered already, by the batch it was selected from.
         self._selected: dict[int, tuple[PacketBatch | None, Filter | None, PacketBatch]] = {}
         self.descriptions = Descriptions()
-        self._interfaces: dict[int, str] = {}
         self._at_end = False
         self._failure: Exception | None = None
         self._wanted = 0
@@ -235,10 +234,8 @@ class SavefileSource:
         linktype = linktype_from_file(parser.rows_linktype)
         if self.format == "pcap":
             return self._columns.batch(data, linktype, None)
-        # Not a new dict: the batches before have it.
-        names, known = self._interfaces, self.descriptions.interfaces
-        names.update((number, known[number].name) for number in range(len(names), len(known)))
-        return self._columns.batch(data, linktype, names, options=bool(parser.rows_have_options))
+        options = bool(parser.rows_have_options)
+        return self._columns.batch(data, linktype, self.descriptions.names, options=options)
 
     def _raise_failure(self) -> None:
         parser = self._parser

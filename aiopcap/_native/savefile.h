@@ -39,11 +39,9 @@ typedef struct {
     uint32_t record_header;     /* pcap: 16, or 24 in the modified format */
     int lengths_swapped;
 
-    /* pcapng: of all sections; each numbers its own from 0, which is section_first here */
-    aiopcap_interface *interfaces;
+    aiopcap_interface *interfaces;      /* pcapng: of this section */
     uint32_t interface_count, interface_capacity;
-    uint32_t sections, section_first;
-    uint32_t largest_packet;    /* that one of their link types allows */
+    uint32_t largest_packet;    /* that a link type of the file allows */
 
     /* pcapng: of the last scan */
     uint32_t rows_linktype;     /* all rows' */

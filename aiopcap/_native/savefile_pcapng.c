@@ -43,7 +43,6 @@ enum {
     BLOCK_MOST = 16 * 1024 * 1024,
     BLOCK_OVERHEAD_MOST = 64 * 1024,
     INTERFACES_MOST = 65536,
-    SECTIONS_MOST = 65536,
     KEPT_MOST = 1024 * 1024
 };
 
@@ -57,13 +56,9 @@ static int section_block(aiopcap_savefile *file, const uint8_t *body)
     if (major != 1 || (minor != 0 && minor != 2))
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
                                      "unsupported pcapng savefile version %u.%u", major, minor);
-    if (file->sections == SECTIONS_MOST)
-        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID, "more than %d sections",
-                                     SECTIONS_MOST);
-    file->sections++;
     file->major = major;
     file->minor = minor;
-    file->section_first = file->interface_count;
+    file->interface_count = 0;
     return 0;
 }
 
@@ -188,12 +183,11 @@ static int packet_fields(aiopcap_savefile *file, uint32_t type, const uint8_t *b
     packet->interface = type == BLOCK_SIMPLE_PACKET ? 0
                         : type == BLOCK_PACKET      ? aiopcap_u16(body, swapped)
                                                     : aiopcap_u32(body, swapped);
-    if (packet->interface >= file->interface_count - file->section_first)
+    if (packet->interface >= file->interface_count)
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
                                      "a packet arrived on interface %u, but there's no Interface "
                                      "Description Block for that interface",
                                      packet->interface);
-    packet->interface += file->section_first;
     interface = &file->interfaces[packet->interface];
     packet->data_offset = fixed;
     packet->timed = type != BLOCK_SIMPLE_PACKET;
@@ -399,6 +393,10 @@ static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
 
     switch (type) {
     case BLOCK_SECTION:
+        /* The rows so far refer to the interfaces of the section before. */
+        if (batch->count > 0)
+            return AIOPCAP_SCAN_FULL;
+        return kept_block(file, type, data + at, total);
     case BLOCK_INTERFACE:
     case BLOCK_STATISTICS:
         return kept_block(file, type, data + at, total);

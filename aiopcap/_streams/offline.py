@@ -117,12 +117,15 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
-        """The interfaces of a pcapng file, of all sections, as far as it was read."""
+        """The interfaces of a pcapng file, of all sections, as far as it was read.
+
+        At most the first 65536; and of all options together 16 MiB.
+        """
         return tuple(self._file.descriptions.interfaces)
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """The sections of a pcapng file, as far as it was read."""
+        """The sections of a pcapng file, as far as it was read; at most the first 65536."""
         return tuple(self._file.descriptions.sections)
 
     @property
