@@ -20,6 +20,7 @@ from aiopcap._core.constants import (
     Direction,
     FanoutFlag,
     FanoutMode,
+    SourceType,
     TimestampType,
 )
 from aiopcap._core.devices import Device, DeviceAddress
@@ -44,12 +45,14 @@ from aiopcap._core.linktype import LinkType
 from aiopcap._core.liveoptions import CaptureStatistics
 from aiopcap._core.options import Option
 from aiopcap._core.packet import Packet
+from aiopcap._core.sourcestring import SourceString
 from aiopcap._core.transmission import TransmitReport
 from aiopcap._streams.capture import Capture
 from aiopcap._streams.devices import findalldevs, lookupnet
 from aiopcap._streams.dumper import Dumper, dump_open
 from aiopcap._streams.live import LiveCapture, open_live
 from aiopcap._streams.offline import OfflineCapture, open_offline
+from aiopcap._streams.open import open
 from aiopcap._streams.replay import replay
 from aiopcap._streams.sendqueue import SendQueue
 
@@ -57,6 +60,7 @@ __version__ = _version("aiopcap")
 
 __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     # capturing
+    "open",
     "open_live",
     "open_offline",
     "Capture",
@@ -88,6 +92,9 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     "Device",
     "DeviceAddress",
     "DeviceFlags",
+    # source strings
+    "SourceString",
+    "SourceType",
     # options
     "Direction",
     "FanoutFlag",
