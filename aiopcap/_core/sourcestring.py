@@ -148,7 +148,7 @@ def as_source(source: Source) -> SourceString:
         NotImplementedError: If it is on another host.
     """
     if isinstance(source, os.PathLike):
-        path = os.fspath(source)
+        path = os.fsdecode(source)
         # For `open_offline` this str is standard input, which a path never is.
         named = SourceString(SourceType.FILE, name="./-" if path == "-" else path)
     elif isinstance(source, str | SourceString):

@@ -1,6 +1,5 @@
 """Capturing from a device."""
 
-import warnings
 from collections.abc import Iterable
 from typing import final
 
@@ -8,13 +7,13 @@ import anyio
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.constants import Direction, TimestampType
-from aiopcap._core.errors import PcapWarning
 from aiopcap._core.filter import Filter
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.live import LiveSource
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
 from aiopcap._core.sender import Frame, FrameSender
 from aiopcap._streams._threads import open_in_thread
+from aiopcap._streams._warning import warn_user
 from aiopcap._streams.capture import Capture, translated
 from aiopcap._streams.sending import Sending
 
@@ -231,7 +230,7 @@ async def open_live(
     source = await open_in_thread(lambda: LiveSource(device, options, filter))
     try:
         for message in source.warnings:
-            warnings.warn(message, PcapWarning, stacklevel=2)
+            warn_user(message)
     except BaseException:
         source.close()
         raise
