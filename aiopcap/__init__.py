@@ -52,7 +52,7 @@ from aiopcap._streams.devices import findalldevs, lookupnet
 from aiopcap._streams.dumper import Dumper, dump_open
 from aiopcap._streams.live import LiveCapture, open_live
 from aiopcap._streams.offline import OfflineCapture, open_offline
-from aiopcap._streams.open import open
+from aiopcap._streams.opening import open
 from aiopcap._streams.replay import replay
 from aiopcap._streams.sendqueue import SendQueue
 

@@ -160,7 +160,7 @@ def test_only_text_is_taken_apart(text: Any) -> None:
     "text", ["rpcap://u:secret@b@c/e", "rpcap://u:secret@[::1/e", "rpcap://u:secret@[::1]x/e"]
 )
 def test_no_error_shows_a_password(text: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=r"source|host") as caught:
         SourceString.parse(text)
     assert "secret" not in str(caught.value)
 
@@ -198,25 +198,25 @@ def test_what_names_nothing_has_a_text_but_is_not_to_be_made(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "complaint"),
     [
-        {"type": 1},
-        {"type": 5},
-        {"type": LOCAL, "name": "a/b"},
-        {"type": LOCAL, "name": "a", "host": "h"},
-        {"type": LOCAL, "name": "a", "tls": True},
-        {"type": FILE, "name": "a", "port": "1"},
-        {"type": FILE, "name": "a\0b"},
-        {"type": REMOTE, "host": "a/b"},
-        {"type": REMOTE, "host": "[::1]"},
-        {"type": REMOTE, "host": "u@h"},
-        {"type": REMOTE, "host": "h", "port": "1/2"},
-        {"type": REMOTE, "host": "h", "port": "u@1"},
-        {"type": REMOTE, "host": "h", "port": "::1"},
+        ({"type": 1}, "SourceType"),
+        ({"type": 5}, "SourceType"),
+        ({"type": LOCAL, "name": "a/b"}, "a/b: a device's name"),
+        ({"type": LOCAL, "name": "a", "host": "h"}, "only a remote"),
+        ({"type": LOCAL, "name": "a", "tls": True}, "only a remote"),
+        ({"type": FILE, "name": "a", "port": "1"}, "only a remote"),
+        ({"type": FILE, "name": "a\0b"}, "null"),
+        ({"type": REMOTE, "host": "a/b"}, "a host's name"),
+        ({"type": REMOTE, "host": "[::1]"}, "a host's name"),
+        ({"type": REMOTE, "host": "u@h"}, "a host's name"),
+        ({"type": REMOTE, "host": "h", "port": "1/2"}, "a port has"),
+        ({"type": REMOTE, "host": "h", "port": "u@1"}, "a port has"),
+        ({"type": REMOTE, "host": "h", "port": "::1"}, "brackets"),
     ],
 )
-def test_what_no_source_string_says(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
+def test_what_no_source_string_says(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
         SourceString(**wrong)
 
 
