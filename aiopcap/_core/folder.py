@@ -11,10 +11,10 @@ from aiopcap._core.errors import PcapError
 from aiopcap._core.savefile import SavefileSource
 from aiopcap._core.sourcestring import SourceString
 
-# A header has some dozens of bytes. A pcapng file may have any number of blocks before the one
-# that completes it, and a compressed file a great deal of nothing.
-MOST_BYTES = 1024 * 1024
-AT_ONCE = 4096
+# A header has some dozens of bytes. But a pcapng file may have any number of blocks before the one
+# that completes it, and what is compressed may be a great deal of nothing.
+MOST_READS = 256
+BYTES_PER_READ = 4096
 
 
 class _Beginning:
@@ -22,7 +22,7 @@ class _Beginning:
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self._left = MOST_BYTES
+        self.reads_left = MOST_READS
         self.name = source.name
         self.waiting = source.waiting
         self.steady = source.steady
@@ -30,12 +30,11 @@ class _Beginning:
         self.close = source.close
 
     def readinto(self, buffer: memoryview) -> int | None:
-        """Read a page."""
-        if self._left <= 0:
+        """Read a little."""
+        if not self.reads_left:
             return None
-        count = self._source.readinto(buffer[:AT_ONCE])
-        self._left -= count or 0
-        return count
+        self.reads_left -= 1
+        return self._source.readinto(buffer[:BYTES_PER_READ])
 
 
 def _is_savefile(entry: os.DirEntry[str]) -> bool:
@@ -43,15 +42,19 @@ def _is_savefile(entry: os.DirEntry[str]) -> bool:
         # Opening anything else may have effects, and reading it may never end.
         if not entry.is_file():
             return False
-        source = SavefileSource(_Beginning(open_bytes(entry.path)))
+        beginning = _Beginning(open_bytes(entry.path))
     except OSError:
         return False
+    source = SavefileSource(beginning)
     try:
-        return source.prepare()
+        while beginning.reads_left:
+            if source.prepare():
+                return True
     except (PcapError, OSError):
-        return False
+        pass
     finally:
         source.close()
+    return False
 
 
 def _device(path: str) -> Device:

@@ -21,8 +21,7 @@ class SourceString:
         tls: Whether to talk to it through TLS ("rpcaps://").
 
     Raises:
-        ValueError: If no source string says this: a null character, a slash in a device's name, a
-            host for what is local.
+        ValueError: If no source string says this, such as a device with a slash in its name.
     """
 
     type: SourceType
