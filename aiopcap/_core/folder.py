@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import closing, suppress
 from operator import attrgetter
 
 from aiopcap._core.bytesource import ByteSource, open_bytes
@@ -38,22 +39,14 @@ class _Beginning:
 
 
 def _is_savefile(entry: os.DirEntry[str]) -> bool:
-    try:
+    with suppress(PcapError, OSError):
         # Opening anything else may have effects, and reading it may never end.
-        if not entry.is_file():
-            return False
-        beginning = _Beginning(open_bytes(entry.path))
-    except OSError:
-        return False
-    source = SavefileSource(beginning)
-    try:
-        while beginning.reads_left:
-            if source.prepare():
-                return True
-    except (PcapError, OSError):
-        pass
-    finally:
-        source.close()
+        if entry.is_file():
+            beginning = _Beginning(open_bytes(entry.path))
+            with closing(SavefileSource(beginning)) as source:
+                while beginning.reads_left:
+                    if source.prepare():
+                        return True
     return False
 
 
