@@ -45,6 +45,7 @@ from aiopcap._core.linktype import LinkType
 from aiopcap._core.liveoptions import CaptureStatistics
 from aiopcap._core.options import Option
 from aiopcap._core.packet import Packet
+from aiopcap._core.rotation import Rotation
 from aiopcap._core.sourcestring import SourceString
 from aiopcap._core.transmission import TransmitReport
 from aiopcap._streams.capture import Capture
@@ -82,6 +83,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     "InterfaceStatistics",
     "Option",
     "Section",
+    "Rotation",
     # sending
     "SendQueue",
     "replay",

@@ -45,7 +45,12 @@ maximum_signature_line_length = 88
 rst_prolog = ".. py:currentmodule:: aiopcap\n"
 
 # Made by their users. Every other class is made by a function, and how is not for users.
-WITH_CONSTRUCTOR = {"aiopcap.Packet", "aiopcap.SendQueue", "aiopcap.SourceString"}
+WITH_CONSTRUCTOR = {
+    "aiopcap.Packet",
+    "aiopcap.Rotation",
+    "aiopcap.SendQueue",
+    "aiopcap.SourceString",
+}
 
 PUBLIC_TYPES = {
     "aiopcap._streams.sending.Target": "aiopcap.LiveCapture",

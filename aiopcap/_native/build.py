@@ -21,8 +21,9 @@ SOURCES = (
     "savefile_pcapng",
     "pseudoheader",
     "records",
+    "rename",
 )
-HEADERS = ("live.h", "send.h", "link.h", "addresses.h", "savefile.h", "records.h")
+HEADERS = ("live.h", "send.h", "link.h", "addresses.h", "savefile.h", "records.h", "rename.h")
 
 with (ROOT / "pyproject.toml").open("rb") as file:
     VERSION = tomllib.load(file)["project"]["version"]

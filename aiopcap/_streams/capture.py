@@ -25,12 +25,14 @@ from aiopcap._core.filter import Filter
 from aiopcap._core.hand import Hand
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
+from aiopcap._core.recordbuffer import BUFFER_BYTES
 from aiopcap._core.resource import Owner, ResourceClosedError
+from aiopcap._core.rotation import Rotation
+from aiopcap._core.savefileformat import SavefileFormat
 from aiopcap._core.source import PacketSource
-from aiopcap._core.writer import SavefileFormat
 from aiopcap._streams._loops import HomeLoop
 from aiopcap._streams._threads import run_surely
-from aiopcap._streams.dumper import Dumper, open_dumper
+from aiopcap._streams.dumper import Dumper, WhenFull, open_dumper
 
 
 class _Translated:
@@ -246,12 +248,28 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         """The most bytes of a packet that are captured."""
         return self._source.snaplen
 
-    async def dump_open(self, target: Writable, *, precision: str = "nano") -> Dumper:
+    async def dump_open(
+        self,
+        target: Writable,
+        *,
+        precision: str = "nano",
+        append: bool = False,
+        rotate: Rotation | None = None,
+        buffer_bytes: int = BUFFER_BYTES,
+        when_full: WhenFull = "wait",
+    ) -> Dumper:
         """Open a savefile for packets of this capture; see `aiopcap.dump_open`."""
         self._check_usable()
         source = self._source
         format = SavefileFormat(source.linktype, source.snaplen, precision, source.checksum_bits)
-        return await open_dumper(target, format)
+        return await open_dumper(
+            target,
+            format,
+            append=append,
+            rotate=rotate,
+            buffer_bytes=buffer_bytes,
+            when_full=when_full,
+        )
 
     async def aclose(self) -> None:
         """Close the capture and free everything; a checkpoint.

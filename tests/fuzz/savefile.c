@@ -90,28 +90,32 @@ static void add_rows(outcome *result, const aiopcap_batch *batch, uint32_t linkt
     }
 }
 
-/* A batch that can be written is written: into room of its size, and into less. */
+/* A batch that can be written is written: in two goes into room of its size, and into less. */
 static void write_rows(const aiopcap_batch *batch)
 {
-    size_t room = 0, used = 0, less;
-    uint32_t row;
+    size_t room = 0, used = 0, rest = 0, less;
+    uint32_t row, half;
     uint8_t *out;
 
     if (aiopcap_check_rows(batch, 262144, &row, &room) != AIOPCAP_ROW_FINE)
         return;
     out = malloc(room ? room : 1);
     require(out != NULL, "there is memory");
-    row = aiopcap_encode_rows(batch, (int)any(2), out, room, &used);
+    half = any(batch->count + 1);
+    row = aiopcap_encode_rows(batch, 0, half, (int)any(2), out, room, &used);
+    require(row == half, "no more rows than asked for");
+    row = aiopcap_encode_rows(batch, half, UINT32_MAX, (int)any(2), out + used, room - used, &rest);
+    used += rest;
     require(row == batch->count && used == room, "records need the room that they say");
-    require(aiopcap_whole_records(out, used) == used, "whole records are whole");
+    require(aiopcap_whole_records(out, used, UINT32_MAX) == used, "whole records are whole");
     less = room ? any((uint32_t)room) : 0;
-    require(aiopcap_whole_records(out, less) <= less, "what is cut is shorter");
+    require(aiopcap_whole_records(out, less, any(UINT32_MAX)) <= less, "what is cut is shorter");
     free(out);
     out = malloc(less ? less : 1);
     require(out != NULL, "there is memory");
-    row = aiopcap_encode_rows(batch, (int)any(2), out, less, &used);
+    row = aiopcap_encode_rows(batch, 0, batch->count, (int)any(2), out, less, &used);
     require(row <= batch->count && used <= less, "only what fits is written");
-    require(aiopcap_whole_records(out, used) == used, "and in whole records");
+    require(aiopcap_whole_records(out, used, UINT32_MAX) == used, "and in whole records");
     free(out);
 }
 
