@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 import aiopcap
@@ -160,3 +161,10 @@ async def test_damage_in_a_block_comes_after_the_packets_before(damage: bytes, w
     assert error is not None
     assert words in str(error)
     assert not isinstance(error, EOFError)
+
+
+async def test_a_section_without_interfaces_is_an_empty_file() -> None:
+    async with await aiopcap.open_offline(ng.section(), filter="ether host 1:2:3:4:5:6") as capture:
+        assert capture.interfaces == ()
+        with pytest.raises(anyio.EndOfStream):
+            await capture.receive()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiopcap._core.bytetarget import DescriptorTarget, Writable, open_path
 from aiopcap._core.errors import SavefileError, TruncatedSavefileError, printable
 from aiopcap._core.linktype import linktype_from_file
-from aiopcap._core.recordbuffer import RECORD_HEADER_BYTES
+from aiopcap._core.pcapformat import RECORD_HEADER_BYTES
 from aiopcap._native import ffi, lib
 
 _FILE_HEADER = struct.Struct("=IHHiIII")

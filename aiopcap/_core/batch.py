@@ -177,6 +177,15 @@ class PacketBatch(Sequence[Packet]):
         keep = (times, offsets, captured, wire, interfaces, options, frames)
         return ffi.new(_BATCH, members), keep
 
+    def _interface_names(self) -> dict[int, str | None]:
+        """Return the interfaces' names by the numbers in the rows; one without a column."""
+        numbers = self._columns.interfaces
+        if numbers is None or not isinstance(self._interface, dict):
+            return {NO_INTERFACE: None if isinstance(self._interface, dict) else self._interface}
+        return {
+            number: self._interface.get(number) for number in set(self._column(numbers, 4, "I"))
+        }
+
     def _with_columns(self, columns: RawColumns, count: int) -> "PacketBatch":
         """Return a batch of other rows over the same data."""
         return PacketBatch(

@@ -20,12 +20,12 @@ _BYTE_ORDER_MAGIC = b"\x1a\x2b\x3c\x4d"
 
 # https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html, sections 4.1, 4.2 and 4.6
 _SECTION_TEXTS = {2: "hardware", 3: "os", 4: "application"}
-_INTERFACE_TEXTS = {2: "name", 3: "description", 12: "os", 15: "hardware"}
-_TIME_RESOLUTION = 9
-_FILTER = 11
+INTERFACE_TEXTS = {2: "name", 3: "description", 12: "os", 15: "hardware"}
+TIME_RESOLUTION = 9
+INTERFACE_FILTER = 11
 _TIME_OFFSET = 14
-_STATISTICS_TIMES = {2: "start_ns", 3: "end_ns"}
-_STATISTICS_COUNTS = {
+STATISTICS_TIMES = {2: "start_ns", 3: "end_ns"}
+STATISTICS_COUNTS = {
     4: "received",
     5: "if_dropped",
     6: "filter_accepted",
@@ -180,14 +180,14 @@ class Descriptions:
     def _interface(self, body: bytes) -> None:
         number, _, snaplen = self._unpack("HHI", body)
         options = self._options(body[8:])
-        more: dict[str, Any] = _texts(options, _INTERFACE_TEXTS)
+        more: dict[str, Any] = _texts(options, INTERFACE_TEXTS)
         for code, value in options:
-            if code == _TIME_RESOLUTION and len(value) == 1:
+            if code == TIME_RESOLUTION and len(value) == 1:
                 base = 2 if value[0] & 0x80 else 10
                 more["ticks_per_second"] = base ** (value[0] & 0x7F)
             elif code == _TIME_OFFSET and len(value) == 8:
                 [more["offset_seconds"]] = self._unpack("q", value)
-            elif code == _FILTER and value[:1] == b"\0":
+            elif code == INTERFACE_FILTER and value[:1] == b"\0":
                 more["filter"] = value[1:].decode(errors="replace")
         name = more.setdefault("name", str(len(self.names)))
         self.names[len(self.names)] = name
@@ -214,11 +214,11 @@ class Descriptions:
         for code, value in self._options(body[12:]):
             if len(value) != 8:
                 continue
-            if code in _STATISTICS_TIMES:
+            if code in STATISTICS_TIMES:
                 upper, lower = self._unpack("II", value)
-                counted[_STATISTICS_TIMES[code]] = interface._time_ns(upper << 32 | lower)
-            elif code in _STATISTICS_COUNTS:
-                [counted[_STATISTICS_COUNTS[code]]] = self._unpack("Q", value)
+                counted[STATISTICS_TIMES[code]] = interface._time_ns(upper << 32 | lower)
+            elif code in STATISTICS_COUNTS:
+                [counted[STATISTICS_COUNTS[code]]] = self._unpack("Q", value)
         statistics = InterfaceStatistics(interface._time_ns(high << 32 | low), **counted)
         self.interfaces[self._first + number] = replace(interface, statistics=statistics)
 

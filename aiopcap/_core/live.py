@@ -18,6 +18,7 @@ from aiopcap._core.errors import (
     text,
 )
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_program
+from aiopcap._core.interfaces import Interface
 from aiopcap._core.linktype import COOKED, LinkType
 from aiopcap._core.livehandle import check, open_handle
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
@@ -112,6 +113,23 @@ class LiveSource:
     def handle(self) -> Any:
         """The pcap_t, for use inside a lease of `resource`."""
         return self._handle
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The device, unless packets say themselves which one they came from."""
+        if self.device == "any":
+            return ()
+        expression = None if self.filter is None else self.filter.expression
+        return (
+            Interface(
+                self.device,
+                section=0,
+                linktype=self.linktype,
+                snaplen=self.snaplen,
+                ticks_per_second=1_000_000_000 // self._ns_per_fraction,
+                filter=expression,
+            ),
+        )
 
     # -- reading ---------------------------------------------------------------------------------
 

@@ -1,17 +1,11 @@
-"""Packets as pcap records, in a buffer on their way to a file."""
-
-import struct
-from typing import Any
+"""Packets as records, in a buffer on their way to a file."""
 
 from aiopcap._core.packet import Packet
-from aiopcap._native import ffi, lib
+from aiopcap._core.savefileformat import CheckedBatch, Encoder
+from aiopcap._native import ffi
 
 # Both buffers of a writer together.
 BUFFER_BYTES = 2 * 1024 * 1024
-RECORD_HEADER_BYTES = 16
-ANY_LENGTH = 2**32 - 1
-
-_RECORD_HEADER = struct.Struct("=IIII")
 
 
 class RecordBuffer:
@@ -21,7 +15,7 @@ class RecordBuffer:
     until it is cleared.
 
     Args:
-        nanoseconds: Whether time stamps are written in these, or in microseconds.
+        encoder: Writes the records.
         size: In bytes.
 
     Attributes:
@@ -29,9 +23,8 @@ class RecordBuffer:
         cuts: Where the next file of a rotation begins, with the time when it did.
     """
 
-    def __init__(self, *, nanoseconds: bool, size: int) -> None:
-        self._nanoseconds = nanoseconds
-        self._divisor = 1 if nanoseconds else 1000
+    def __init__(self, encoder: Encoder, size: int) -> None:
+        self._encoder = encoder
         self._size = size
         self._allocate(size)
         self.used = 0
@@ -45,24 +38,24 @@ class RecordBuffer:
 
     def append(self, packet: Packet) -> None:
         """Add a record, for which there must be room."""
-        captured = len(packet)
-        at = self.used
-        start = at + RECORD_HEADER_BYTES
-        seconds, ns = divmod(packet.timestamp_ns, 1_000_000_000)
-        fraction = ns // self._divisor
-        _RECORD_HEADER.pack_into(self._bytes, at, seconds, fraction, captured, packet.wire_length)
-        self._bytes[start : start + captured] = packet.data
-        self.used = start + captured
+        self.used = self._encoder.put(packet, self._bytes, self.used)
 
-    def append_rows(self, rows: Any, first: int, most_rows: int, most_bytes: int) -> int:
-        """Add records of a batch, as C has it, while they fit; returns the row after them."""
+    def append_bytes(self, records: bytes) -> None:
+        """Add whole records, for which there must be room."""
+        self._bytes[self.used : self.used + len(records)] = records
+        self.used += len(records)
+
+    def append_rows(
+        self, checked: CheckedBatch, first: int, most_rows: int, most_bytes: int
+    ) -> int:
+        """Add records of a batch while they fit; returns the row after them."""
         used = ffi.new("size_t *")
         room = min(len(self._bytes) - self.used, most_bytes)
-        end = min(rows.count, first + most_rows)
+        end = min(checked.native.count, first + most_rows)
         out = self._native + self.used
-        row = lib.aiopcap_encode_rows(rows, first, end, self._nanoseconds, out, room, used)
+        row = self._encoder.put_rows(checked, first, end, out, room, used)
         self.used += used[0]
-        return int(row)
+        return row
 
     def cut(self, time: float) -> None:
         """Have what is added from now on go to the next file, which began at this time."""
@@ -74,7 +67,7 @@ class RecordBuffer:
 
     def whole(self, start: int, length: int) -> int:
         """Return how many of so many bytes, from a record's start on, are whole records."""
-        return int(lib.aiopcap_whole_records(self._native + start, length, ANY_LENGTH))
+        return self._encoder.whole(self._native + start, length)
 
     def clear(self) -> None:
         """Forget all records."""

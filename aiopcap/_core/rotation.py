@@ -103,7 +103,7 @@ class NamePattern:
             raise ValueError(f"the one field of a file name is {{n}} or {{n:05}}: {pattern!r}")
         self._counts = _COUNTER.search(pattern) is not None
         if not self._counts and not _TIME_CODE.search(pattern.replace("%%", "")):
-            stem, suffix = _split_suffix(pattern)
+            stem, suffix = split_suffix(pattern)
             pattern = f"{stem}-{{n:05}}{suffix}"
             self._counts = True
         self._pattern = pattern
@@ -122,7 +122,7 @@ class NamePattern:
             self._number += 1
             yield _COUNTER.sub(self._written, name)
         yield name
-        stem, suffix = _split_suffix(name)
+        stem, suffix = split_suffix(name)
         # An underscore, as a hyphen would sort before the first one's full stop.
         yield from (f"{stem}_{number:05}{suffix}" for number in itertools.count(2))
 
@@ -130,7 +130,7 @@ class NamePattern:
         return f"{self._number:0{field[1] or 1}}"
 
 
-def _split_suffix(name: str) -> tuple[str, str]:
+def split_suffix(name: str) -> tuple[str, str]:
     """Split a name before its suffix, which may be one of two parts."""
     path = PurePath(name)
     suffix = path.suffix

@@ -8,7 +8,7 @@ from aiopcap._core.bytesource import ByteSource, Waiting
 from aiopcap._core.columns import Columns, new_uncleared
 from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, copy_of, text
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter
-from aiopcap._core.interfaces import Descriptions
+from aiopcap._core.interfaces import Descriptions, Interface
 from aiopcap._core.linktype import LinkType, linktype_from_file
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
@@ -170,6 +170,11 @@ class SavefileSource:
             return batch
         read, read_with, selected = self._selected.pop(id(batch), (None, None, batch))
         return selected if read is batch and read_with is filter else filter.select(batch)
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces of a pcapng file, as far as it was read."""
+        return tuple(self.descriptions.interfaces)
 
     @property
     def skipped_blocks(self) -> int:

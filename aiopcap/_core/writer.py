@@ -21,17 +21,19 @@ from aiopcap._core.appending import open_to_append
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import ByteTarget, Writable, open_target
 from aiopcap._core.errors import SavefileWriteError, copy_of
+from aiopcap._core.interfaces import InterfaceStatistics
+from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
-from aiopcap._core.recordbuffer import BUFFER_BYTES, RECORD_HEADER_BYTES, RecordBuffer
+from aiopcap._core.recordbuffer import BUFFER_BYTES, RecordBuffer
 from aiopcap._core.resource import Owner
 from aiopcap._core.rotatingtarget import RotatingTarget
 from aiopcap._core.rotation import FileMeter, Rotation
-from aiopcap._core.savefileformat import CheckedBatch, SavefileFormat
+from aiopcap._core.savefileformat import CheckedBatch, Key, SavefileFormat
 from aiopcap._core.savefileoutput import SavefileOutput
 
 
 class SavefileWriter:
-    """A pcap file that grows, or several in a rotation.
+    """A savefile that grows, or several in a rotation.
 
     `append`, `append_batch` and `append_some` fill a buffer; when it has no room, or has to go,
     `hand_over` gives it to a thread and puts the other in its place. A write error is kept, and
@@ -57,6 +59,7 @@ class SavefileWriter:
         meter: FileMeter | None = None,
     ) -> None:
         self.format = format
+        self._encoder = format.encoder()
         header = format.header()
         self._owner = Owner(f"the dumper of {target.name or 'a savefile'}")
         self._output = SavefileOutput(target, header, length, surplus)
@@ -96,14 +99,15 @@ class SavefileWriter:
         """
         self.check()
         self.format.check(packet)
-        record_bytes = RECORD_HEADER_BYTES + len(packet)
-        if not self._filling.make_room(record_bytes):
+        encoder, buffer = self._encoder, self._filling
+        keys, record_bytes = encoder.keys(packet), encoder.size(packet)
+        if not buffer.make_room(encoder.description_bytes(keys) + record_bytes):
             return False
-        if self._meter is not None:
-            self._turn_over(self._meter, record_bytes)
-            self._meter.add(1)
-        self._filling.append(packet)
+        self._make_way(keys, record_bytes)
+        buffer.append(packet)
         self._length += record_bytes
+        if self._meter is not None:
+            self._meter.add(1)
         self._hurry()
         return True
 
@@ -119,7 +123,10 @@ class SavefileWriter:
     def append_batch(self, checked: CheckedBatch) -> bool:
         """Put a checked batch into the buffer; False, with nothing changed, without room."""
         self.check()
-        if not self._filling.make_room(checked.record_bytes):
+        # In a rotation, each file describes its interfaces.
+        files = 1 if self._meter is None else 1 + checked.native.count
+        descriptions = files * self._encoder.description_bytes(checked.keys)
+        if not self._filling.make_room(descriptions + checked.record_bytes):
             return False
         self.append_some(checked, 0)
         return True
@@ -131,29 +138,56 @@ class SavefileWriter:
             The number of the first packet that is not in the buffer.
         """
         self.check()
-        rows = checked.native
-        while first < rows.count:
-            record_bytes = RECORD_HEADER_BYTES + rows.captured_lengths[first]
-            if not self._filling.make_room(record_bytes):
+        encoder, buffer = self._encoder, self._filling
+        most_bytes = encoder.description_bytes(checked.keys)
+        while first < checked.native.count:
+            record_bytes = encoder.row_size(checked, first)
+            if not buffer.make_room(most_bytes + record_bytes):
                 break
+            self._make_way(checked.keys, record_bytes)
             room = sys.maxsize, sys.maxsize
             if self._meter is not None:
-                self._turn_over(self._meter, record_bytes)
                 room = self._meter.room(self._length, record_bytes)
-            before = self._filling.used
-            after = self._filling.append_rows(rows, first, *room)
-            self._length += self._filling.used - before
+            before = buffer.used
+            after = buffer.append_rows(checked, first, *room)
+            self._length += buffer.used - before
             if self._meter is not None:
                 self._meter.add(after - first)
             first = after
         self._hurry()
         return first
 
-    def _turn_over(self, meter: FileMeter, record_bytes: int) -> None:
-        """Begin the next file where that is the one for the next record."""
-        if meter.is_over(self._length, record_bytes):
-            self._filling.cut(time.time())
-            self._length = self._header_bytes
+    def append_statistics(
+        self, linktype: LinkType | None, interface: str | None, statistics: InterfaceStatistics
+    ) -> bool:
+        """Put an interface's counters into the buffer; False, with nothing changed, without room.
+
+        Raises:
+            ValueError: If the format has no place for them.
+        """
+        self.check()
+        encoder = self._encoder
+        keys, block = encoder.statistics(linktype, interface, statistics)
+        if not self._filling.make_room(encoder.description_bytes(keys) + len(block)):
+            return False
+        self._make_way(keys, len(block))
+        _, block = encoder.statistics(linktype, interface, statistics)
+        self._filling.append_bytes(block)
+        self._length += len(block)
+        return True
+
+    def _make_way(self, keys: tuple[Key, ...], record_bytes: int) -> None:
+        """Begin the next file where a record goes there, and describe what it refers to."""
+        encoder, buffer, meter = self._encoder, self._filling, self._meter
+        if meter is not None:
+            needed = encoder.description_bytes(keys, missing=True) + record_bytes
+            if meter.is_over(self._length, needed):
+                buffer.cut(time.time())
+                encoder.begin_file()
+                self._length = self._header_bytes
+        if description := encoder.describe(keys):
+            buffer.append_bytes(description)
+            self._length += len(description)
 
     def _hurry(self) -> None:
         """Have a file that is over finished, though the buffer has room."""
@@ -161,8 +195,7 @@ class SavefileWriter:
             self.hand_over()
 
     def _new_buffer(self) -> RecordBuffer:
-        nanoseconds = self.format.precision == "nano"
-        return RecordBuffer(nanoseconds=nanoseconds, size=self._buffer_bytes)
+        return RecordBuffer(self._encoder, self._buffer_bytes)
 
     # -- writing ---------------------------------------------------------------------------------
 

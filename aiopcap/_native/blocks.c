@@ -18,7 +18,8 @@ static size_t options_length(const aiopcap_batch *batch, uint32_t row)
     return batch->options_lengths == NULL ? 0 : batch->options_lengths[row];
 }
 
-static size_t block_length(const aiopcap_batch *batch, uint32_t row)
+/* How many bytes a row's block has. */
+size_t aiopcap_block_length(const aiopcap_batch *batch, uint32_t row)
 {
     size_t options = options_length(batch, row);
 
@@ -51,7 +52,7 @@ int aiopcap_check_block_rows(const aiopcap_batch *batch, uint32_t snaplen, uint3
         int fault = check_row(batch, *row, snaplen);
         if (fault != AIOPCAP_ROW_FINE)
             return fault;
-        *block_bytes += block_length(batch, *row);
+        *block_bytes += aiopcap_block_length(batch, *row);
     }
     return AIOPCAP_ROW_FINE;
 }
@@ -102,7 +103,7 @@ uint32_t aiopcap_encode_blocks(const aiopcap_batch *batch, uint32_t first, uint3
     size_t at = 0;
 
     for (row = first; row < end && row < batch->count; row++) {
-        size_t length = block_length(batch, row);
+        size_t length = aiopcap_block_length(batch, row);
         uint32_t number = numbering->file_numbers[0];
 
         if (length > room - at || length > UINT32_MAX)

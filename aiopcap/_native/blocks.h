@@ -12,6 +12,7 @@ typedef struct {
 
 int aiopcap_check_block_rows(const aiopcap_batch *batch, uint32_t snaplen, uint32_t *row,
                              size_t *block_bytes);
+size_t aiopcap_block_length(const aiopcap_batch *batch, uint32_t row);
 uint32_t aiopcap_encode_blocks(const aiopcap_batch *batch, uint32_t first, uint32_t end,
                                const aiopcap_numbering *numbering, int nanoseconds, uint8_t *out,
                                size_t room, size_t *used);

@@ -21,9 +21,19 @@ SOURCES = (
     "savefile_pcapng",
     "pseudoheader",
     "records",
+    "blocks",
     "rename",
 )
-HEADERS = ("live.h", "send.h", "link.h", "addresses.h", "savefile.h", "records.h", "rename.h")
+HEADERS = (
+    "live.h",
+    "send.h",
+    "link.h",
+    "addresses.h",
+    "savefile.h",
+    "records.h",
+    "blocks.h",
+    "rename.h",
+)
 
 with (ROOT / "pyproject.toml").open("rb") as file:
     VERSION = tomllib.load(file)["project"]["version"]

@@ -35,6 +35,8 @@ enum {
     OPTION_CUSTOM_BYTES_UNCOPIED = 19373
 };
 
+enum { LINKTYPE_ETHERNET = 1 };
+
 /* A block is a head (type, length), a body, and the length again. */
 enum { BLOCK_HEAD = 8, BLOCK_LEAST = 12, SECTION_LEAST = 28 };
 
@@ -417,6 +419,15 @@ static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
     }
 }
 
+/* A file without interfaces is an empty one; as something has to be its link type, Ethernet's. */
+static void be_empty(aiopcap_savefile *file)
+{
+    file->linktype = LINKTYPE_ETHERNET;
+    file->snaplen = aiopcap_savefile_limit(LINKTYPE_ETHERNET, 0);
+    file->digits = 6;
+    file->ready = 1;
+}
+
 static int ended(aiopcap_savefile *file, size_t left, size_t wanted)
 {
     if (left != 0)
@@ -424,8 +435,7 @@ static int ended(aiopcap_savefile *file, size_t left, size_t wanted)
             file, AIOPCAP_SCAN_TRUNCATED,
             "truncated pcapng dump file; tried to read %zu bytes, only got %zu", wanted, left);
     if (!file->ready)
-        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
-                                     "the capture file has no Interface Description Blocks");
+        be_empty(file);
     return AIOPCAP_SCAN_MORE;
 }
 

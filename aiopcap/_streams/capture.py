@@ -10,7 +10,7 @@ passed, whatever the body of the loop costs; then the event loop has its turn.
 import sys
 import warnings
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import final
 
@@ -22,13 +22,13 @@ from anyio.abc import UnreliableObjectReceiveStream
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable
 from aiopcap._core.filter import Filter
+from aiopcap._core.formats import choose_format
 from aiopcap._core.hand import Hand
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.recordbuffer import BUFFER_BYTES
 from aiopcap._core.resource import Owner, ResourceClosedError
 from aiopcap._core.rotation import Rotation
-from aiopcap._core.savefileformat import SavefileFormat
 from aiopcap._core.source import PacketSource
 from aiopcap._streams._loops import HomeLoop
 from aiopcap._streams._threads import run_surely
@@ -253,18 +253,32 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         target: Writable,
         *,
         precision: str = "nano",
+        format: str | None = None,
+        comments: Iterable[str] = (),
         append: bool = False,
         rotate: Rotation | None = None,
         buffer_bytes: int = BUFFER_BYTES,
         when_full: WhenFull = "wait",
     ) -> Dumper:
-        """Open a savefile for packets of this capture; see `aiopcap.dump_open`."""
+        """Open a savefile for packets of this capture; see `aiopcap.dump_open`.
+
+        A pcapng file is told what this one is known to say of its interfaces.
+        """
         self._check_usable()
         source = self._source
-        format = SavefileFormat(source.linktype, source.snaplen, precision, source.checksum_bits)
+        chosen = choose_format(
+            format,
+            target,
+            linktype=source.linktype,
+            snaplen=source.snaplen,
+            precision=precision,
+            interfaces=source.interfaces,
+            comments=tuple(comments),
+            checksum_bits=source.checksum_bits,
+        )
         return await open_dumper(
             target,
-            format,
+            chosen,
             append=append,
             rotate=rotate,
             buffer_bytes=buffer_bytes,

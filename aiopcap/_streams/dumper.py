@@ -1,6 +1,7 @@
 """Writing packets to a savefile, asynchronously."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -11,6 +12,8 @@ from anyio.abc import ObjectSendStream
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable
+from aiopcap._core.formats import choose_format
+from aiopcap._core.interfaces import Interface, InterfaceStatistics
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.recordbuffer import BUFFER_BYTES
@@ -52,8 +55,13 @@ class Dumper(ObjectSendStream[Packet]):
         self._since_checkpoint = 0
 
     @property
-    def linktype(self) -> LinkType:
-        """What every packet begins with."""
+    def format(self) -> str:
+        """The file's format, "pcap" or "pcapng"."""
+        return self._writer.format.name
+
+    @property
+    def linktype(self) -> LinkType | None:
+        """What every packet begins with; in pcapng, what those do that do not say."""
         return self._writer.format.linktype
 
     @property
@@ -117,6 +125,32 @@ class Dumper(ObjectSendStream[Packet]):
             self._check_open()
             checked = self._writer.check_batch(batch)
             while not self._writer.append_batch(checked):
+                await self._hand_over()
+
+    async def send_statistics(
+        self,
+        interface: str | None,
+        statistics: InterfaceStatistics,
+        *,
+        linktype: LinkType | int | None = None,
+    ) -> None:
+        """Write what an interface has counted, to a pcapng file; a checkpoint.
+
+        Args:
+            interface: Its name, as its packets have it; None where they have none.
+            statistics: The counters.
+            linktype: What its packets begin with, where the dumper was not told.
+
+        Raises:
+            ValueError: If the file is not pcapng, or a number does not fit in 64 bits.
+            SavefileWriteError: If the file could not be written.
+            anyio.ClosedResourceError: If the dumper is closed.
+        """
+        await anyio.lowlevel.checkpoint()
+        kind = None if linktype is None else LinkType(linktype)
+        async with self._lock:
+            self._check_open()
+            while not self._writer.append_statistics(kind, interface, statistics):
                 await self._hand_over()
 
     async def flush(self, *, sync: bool = False) -> None:
@@ -209,22 +243,34 @@ class Dumper(ObjectSendStream[Packet]):
 async def dump_open(
     target: Writable,
     *,
-    linktype: LinkType | int,
+    linktype: LinkType | int | None = None,
     snaplen: int = 262144,
     precision: str = "nano",
+    format: str | None = None,
+    interfaces: Iterable[Interface] = (),
+    comments: Iterable[str] = (),
     append: bool = False,
     rotate: Rotation | None = None,
     buffer_bytes: int = BUFFER_BYTES,
     when_full: WhenFull = "wait",
 ) -> Dumper:
-    """Open a savefile for writing, in pcap format.
+    """Open a savefile for writing.
+
+    A pcap file has packets of one link type. A pcapng file has what packets know of themselves:
+    link type, interface, comments and other options.
 
     Args:
         target: A path (created, or emptied), "-" for standard output, a file descriptor or a
             binary file object; the last two stay the caller's, and open.
-        linktype: What every packet begins with.
+        linktype: What every packet begins with; in pcapng, only those that do not say, and it may
+            be left out.
         snaplen: The most bytes of a packet, as the file's header says.
         precision: "nano" for nanosecond time stamps, "micro" for readers that know only those.
+        format: "pcap" or "pcapng"; by default as the path says, pcapng where it ends with .pcapng.
+        interfaces: What a pcapng file says of interfaces beside their names and link types, by
+            which they are known; such as those of an `OfflineCapture`. Only those of whom packets
+            come are in the file.
+        comments: On the whole of a pcapng file.
         append: Go on with the file, if there is one with something in it. Its link type, snaplen,
             precision and byte order must be those of this dumper. A record that is cut off at its
             end, as a killed process or a full disk leaves it, is removed when the first packets
@@ -246,10 +292,18 @@ async def dump_open(
         ValueError: If an argument is out of range, or what is to be appended to or rotated has no
             path.
     """
-    format = SavefileFormat(LinkType(linktype), snaplen, precision)
+    chosen = choose_format(
+        format,
+        target,
+        linktype=None if linktype is None else LinkType(linktype),
+        snaplen=snaplen,
+        precision=precision,
+        interfaces=tuple(interfaces),
+        comments=tuple(comments),
+    )
     return await open_dumper(
         target,
-        format,
+        chosen,
         append=append,
         rotate=rotate,
         buffer_bytes=buffer_bytes,

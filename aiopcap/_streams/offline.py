@@ -121,7 +121,7 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
 
         At most the first 65536; and of all options together 16 MiB.
         """
-        return tuple(self._file.descriptions.interfaces)
+        return self._file.interfaces
 
     @property
     def sections(self) -> tuple[Section, ...]:

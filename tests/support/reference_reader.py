@@ -125,7 +125,6 @@ class _Pcapng:
         self._content = content
         self._sign = "<"
         self._interfaces: list[_Interface] = []
-        self._described = False
 
     def _numbers(self, code: str, data: bytes, at: int = 0) -> tuple[int, ...]:
         if at + struct.calcsize("=" + code) > len(data):
@@ -142,8 +141,6 @@ class _Pcapng:
                 self._interface(body)
             elif kind in (2, 3, 6):
                 yield self._packet(kind, body)
-        if not self._described:
-            raise _EndError("invalid")
 
     def _block(self, position: int) -> tuple[int, bytes, int]:
         content = self._content
@@ -190,7 +187,6 @@ class _Pcapng:
                 units_per_second = base**exponent
             elif code == 14 and length == 8:
                 (offset_s,) = self._numbers("q", value)
-        self._described = True
         self._interfaces.append(_Interface(linktype, snaplen, units_per_second, offset_s))
 
     def _packet(self, kind: int, body: bytes) -> Record:
