@@ -99,7 +99,7 @@ async def test_a_file_that_is_over_appears_though_the_buffer_has_room(tmp_path: 
         tmp_path / "trace.pcap", linktype=1, rotate=Rotation(max_packets=2)
     ) as dumper:
         await send_all(dumper, packets(2))
-        assert len(dumper.files) == 0
+        assert not list(dumper.files)
         await dumper.send(packets(1, start=2)[0])
         with anyio.fail_after(5):
             while names(tmp_path) != [".trace-00002.pcap.part", "trace-00001.pcap"]:
