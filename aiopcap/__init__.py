@@ -42,6 +42,7 @@ from aiopcap._core.errors import (
 from aiopcap._core.filter import Filter, Instruction, compile
 from aiopcap._core.interfaces import Interface, InterfaceStatistics, Section
 from aiopcap._core.linktype import LinkType
+from aiopcap._core.livedump import DumpReport
 from aiopcap._core.liveoptions import CaptureStatistics
 from aiopcap._core.options import Option
 from aiopcap._core.packet import Packet
@@ -52,6 +53,7 @@ from aiopcap._streams.capture import Capture
 from aiopcap._streams.devices import findalldevs, lookupnet
 from aiopcap._streams.dumper import Dumper, dump_open
 from aiopcap._streams.live import LiveCapture, open_live
+from aiopcap._streams.livedump import LiveDump
 from aiopcap._streams.offline import OfflineCapture, open_offline
 from aiopcap._streams.opening import open
 from aiopcap._streams.replay import replay
@@ -84,6 +86,8 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     "Option",
     "Section",
     "Rotation",
+    "LiveDump",
+    "DumpReport",
     # sending
     "SendQueue",
     "replay",

@@ -93,6 +93,8 @@ class PcapEncoder:
         format: Of the file.
     """
 
+    least_bytes = RECORD_HEADER_BYTES
+
     def __init__(self, format: PcapFormat) -> None:
         self._nanoseconds = format.precision == "nano"
         self._divisor = 1 if self._nanoseconds else 1000

@@ -149,6 +149,8 @@ class PcapngEncoder:
         format: Of the file.
     """
 
+    least_bytes = _PACKET_HEAD.size + _LENGTH.size
+
     def __init__(self, format: PcapngFormat) -> None:
         self._format = format
         self._nanoseconds = format.precision == "nano"

@@ -38,6 +38,8 @@ class Encoder(Protocol):
     a file begins.
     """
 
+    least_bytes: int  # of a record
+
     def begin_file(self) -> None:
         """Take note that what comes next goes to a new file."""
 

@@ -7,6 +7,7 @@ There are two buffers. While a thread writes one, the other is filled; so a disk
 when it is slower than the packets come, and memory has a bound whatever it does.
 """
 
+import math
 import operator
 import os
 import sys
@@ -65,6 +66,7 @@ class SavefileWriter:
         self._output = SavefileOutput(target, header, length, surplus)
         self._header_bytes = len(header)
         self._length = length or len(header)
+        self._finished_length = 0
         self._meter = meter
         self._buffer_bytes = max(1, buffer_bytes // 2)
         self._filling = self._new_buffer()
@@ -85,6 +87,15 @@ class SavefileWriter:
         In a rotation, of the file that the last packet went to; after an error, what is written.
         """
         return self._length if self._failure is None else self._output.length
+
+    def tell_all(self) -> int:
+        """Return the length of all files of a rotation in bytes, as `tell` of the last."""
+        return self._finished_length + self.tell()
+
+    @property
+    def least_bytes(self) -> int:
+        """How many bytes a packet takes at the least."""
+        return self._encoder.least_bytes
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -131,25 +142,39 @@ class SavefileWriter:
         self.append_some(checked, 0)
         return True
 
-    def append_some(self, checked: CheckedBatch, first: int) -> int:
+    def needs(self, checked: CheckedBatch, row: int) -> int:
+        """Return how many bytes a row of a checked batch adds to the file."""
+        described = self._encoder.description_bytes(checked.keys, missing=True)
+        return described + self._encoder.row_size(checked, row)
+
+    def append_some(self, checked: CheckedBatch, first: int, most_bytes: float = math.inf) -> int:
         """Put packets of a checked batch into the buffer while it has room, from first on.
+
+        Args:
+            checked: The batch.
+            first: The number of the first packet.
+            most_bytes: How many bytes the file, or all of a rotation, may grow by.
 
         Returns:
             The number of the first packet that is not in the buffer.
         """
         self.check()
         encoder, buffer = self._encoder, self._filling
-        most_bytes = encoder.description_bytes(checked.keys)
+        end = self.tell_all() + most_bytes
+        descriptions = encoder.description_bytes(checked.keys)
         while first < checked.native.count:
             record_bytes = encoder.row_size(checked, first)
-            if not buffer.make_room(most_bytes + record_bytes):
+            if self.tell_all() + self.needs(checked, first) > end:
+                break
+            if not buffer.make_room(descriptions + record_bytes):
                 break
             self._make_way(checked.keys, record_bytes)
-            room = sys.maxsize, sys.maxsize
+            rows, nbytes = sys.maxsize, sys.maxsize
             if self._meter is not None:
-                room = self._meter.room(self._length, record_bytes)
+                rows, nbytes = self._meter.room(self._length, record_bytes)
             before = buffer.used
-            after = buffer.append_rows(checked, first, *room)
+            left = int(min(nbytes, end - self.tell_all()))
+            after = buffer.append_rows(checked, first, rows, left)
             self._length += buffer.used - before
             if self._meter is not None:
                 self._meter.add(after - first)
@@ -184,6 +209,7 @@ class SavefileWriter:
             if meter.is_over(self._length, needed):
                 buffer.cut(time.time())
                 encoder.begin_file()
+                self._finished_length += self._length
                 self._length = self._header_bytes
         if description := encoder.describe(keys):
             buffer.append_bytes(description)
