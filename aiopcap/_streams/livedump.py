@@ -1,6 +1,5 @@
 """A dump that goes on in the background, and how to wait for its end."""
 
-import warnings
 from concurrent import futures
 from pathlib import Path
 from types import TracebackType
@@ -138,12 +137,6 @@ class LiveDump:
         self._recording.owner.check()
         if self._loop.is_other:
             raise RuntimeError(f"{self!r} belongs to another event loop, or to another thread's")
-
-    def __del__(self) -> None:
-        if not hasattr(self, "_future") or self._future.done():
-            return
-        self._recording.stop("stopped")
-        warnings.warn(f"Unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
         return f"<{'ended ' if self.ended else ''}LiveDump {self._name!r}>"
