@@ -385,6 +385,7 @@ async def test_forgotten_with_its_capture_which_warns_it_completes_the_file(
         await until(lambda: dump.packets == 10)
         return [capture, dump]
 
+    veth.send(numbered(1))  # opens a socket of its own
     before = open_descriptors()
     kept = await begin()
     with pytest.warns(ResourceWarning, match=f"Unclosed <LiveCapture '{veth.near}'>"):
