@@ -270,6 +270,23 @@ async def test_a_filter_set_in_a_flood_lets_nothing_through_that_does_not_match(
     assert all(earlier < later for earlier, later in pairwise(seen))
 
 
+async def test_a_change_of_the_filter_takes_no_packet_from_a_dump_that_waits(
+    veth: Veth, path: Path
+) -> None:
+    """Setting it reads what is there, of which the descriptor does not tell any more."""
+    sent = 0
+    async with (
+        await open_live(veth.near, immediate=True, snaplen=100) as capture,
+        await capture.live_dump(path) as dump,
+    ):
+        for _ in range(100):
+            veth.send(numbered(1, start=sent))
+            sent += 1
+            await capture.set_filter("less 100")
+            await until(lambda: dump.packets == sent)
+    assert written(path.read_bytes()) == list(range(sent))
+
+
 async def test_a_filter_that_only_the_kernel_knows_keeps_what_passed_it(
     veth: Veth, path: Path
 ) -> None:

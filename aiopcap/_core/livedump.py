@@ -16,7 +16,7 @@ from typing import Literal
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.daemon import Bell
-from aiopcap._core.live import BATCH_PACKETS, LiveSource
+from aiopcap._core.live import LiveSource
 from aiopcap._core.resource import Owner, ResourceClosedError
 from aiopcap._core.savefileformat import CheckedBatch
 from aiopcap._core.writer import SavefileWriter
@@ -165,8 +165,7 @@ class Recording:
         """Bring a batch from the source to the writer; False where there is none now."""
         # A filter that is set meanwhile holds for what is not in the writer's buffer yet.
         with self._source.turn:
-            most = min(BATCH_PACKETS, self._most_packets - self.packets)
-            batch = self._source.read_batch(int(most))
+            batch = self._source.read_batch()
             if batch is None:
                 return False
             taken = 0
