@@ -20,6 +20,7 @@ from aiopcap._core.constants import (
     Direction,
     FanoutFlag,
     FanoutMode,
+    SourceType,
     TimestampType,
 )
 from aiopcap._core.devices import Device, DeviceAddress
@@ -39,16 +40,23 @@ from aiopcap._core.errors import (
     TruncatedSavefileError,
 )
 from aiopcap._core.filter import Filter, Instruction, compile
+from aiopcap._core.interfaces import Interface, InterfaceStatistics, Section
 from aiopcap._core.linktype import LinkType
+from aiopcap._core.livedump import DumpReport
 from aiopcap._core.liveoptions import CaptureStatistics
+from aiopcap._core.options import Option
 from aiopcap._core.packet import Packet
+from aiopcap._core.rotation import Rotation
+from aiopcap._core.sourcestring import SourceString
 from aiopcap._core.transmission import TransmitReport
 from aiopcap._streams.capture import Capture
 from aiopcap._streams.devices import findalldevs, lookupnet
 from aiopcap._streams.dumper import Dumper, dump_open
 from aiopcap._streams.live import LiveCapture, open_live
+from aiopcap._streams.livedump import LiveDump
 from aiopcap._streams.merge import Merge, merge
 from aiopcap._streams.offline import OfflineCapture, open_offline
+from aiopcap._streams.opening import open
 from aiopcap._streams.packetstream import PacketStream
 from aiopcap._streams.replay import replay
 from aiopcap._streams.sendqueue import SendQueue
@@ -57,6 +65,7 @@ __version__ = _version("aiopcap")
 
 __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     # capturing
+    "open",
     "open_live",
     "open_offline",
     "PacketStream",
@@ -77,6 +86,13 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     # dump files
     "dump_open",
     "Dumper",
+    "Interface",
+    "InterfaceStatistics",
+    "Option",
+    "Section",
+    "Rotation",
+    "LiveDump",
+    "DumpReport",
     # sending
     "SendQueue",
     "replay",
@@ -87,6 +103,9 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     "Device",
     "DeviceAddress",
     "DeviceFlags",
+    # source strings
+    "SourceString",
+    "SourceType",
     # options
     "Direction",
     "FanoutFlag",

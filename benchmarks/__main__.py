@@ -10,7 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiopcap
-from benchmarks import copying, fairness, latency, live, memory, reading, replaying, sending
+from benchmarks import (
+    copying,
+    dumping,
+    fairness,
+    latency,
+    live,
+    memory,
+    reading,
+    replaying,
+    sending,
+)
 from benchmarks.report import Result, print_results
 from benchmarks.run import Settings
 from tests.support.privileges import reason_without_net
@@ -22,10 +32,11 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Result]]] = {
     "fairness": fairness.run,
     "memory": memory.run,
     "copying": copying.run,
+    "dumping": dumping.run,
     "sending": sending.run,
     "replaying": replaying.run,
 }
-_NEED_HOSTS = {"live", "latency", "fairness", "sending", "replaying"}
+_NEED_HOSTS = {"live", "latency", "fairness", "dumping", "sending", "replaying"}
 
 _QUIET = 0.5  # load average below which the machine has nothing else to do
 

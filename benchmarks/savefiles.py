@@ -15,6 +15,9 @@ IMIX = (60, 570, 60, 60, 570, 60, 1514, 60, 570, 60, 60, 570)  # 7:4:1, 351 byte
 ETHERNET = frame(size=0)  # the header of a frame that no host answers
 
 _HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+# A Section Header Block, and an Interface Description Block with no options.
+_PCAPNG_HEADER = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+_PCAPNG_HEADER += struct.pack("<IIHHII", 1, 20, 1, 0, 262144, 20)
 _EPOCH = 1_700_000_000  # seconds; where all times count from
 _PER_SECOND = 100_000
 _MIB = 1 << 20
@@ -27,6 +30,7 @@ def write_savefile(
     packets: int | None = None,
     nbytes: int | None = None,
     header: bytes = b"",
+    pcapng: bool = False,
 ) -> int:
     """Write a savefile of Ethernet frames and give the number of packets in it.
 
@@ -36,15 +40,18 @@ def write_savefile(
         packets: How many packets to write;
         nbytes: or how large the file shall be at least.
         header: What all packets begin with; where they are only read, nothing in particular.
+        pcapng: Whether it has pcapng's format, of one interface, and not pcap's.
     """
+    record = _block if pcapng else _record
     chunk_packets = max(1, _MIB // (sum(sizes) // len(sizes) + 16))
     chunk_packets += -chunk_packets % len(sizes)
     written = 0
     with path.open("wb") as savefile:
-        savefile.write(_HEADER)
+        savefile.write(_PCAPNG_HEADER if pcapng else _HEADER)
         while written < packets if packets is not None else savefile.tell() < (nbytes or 0):
             count = chunk_packets if packets is None else min(chunk_packets, packets - written)
-            savefile.write(b"".join(_counted(written + i, sizes, header) for i in range(count)))
+            frames = (_counted(written + i, sizes, header) for i in range(count))
+            savefile.write(b"".join(record(*frame) for frame in frames))
             written += count
     return written
 
@@ -67,15 +74,23 @@ def write_schedule(path: Path, packets: int, mean_gap_us: int) -> list[int]:
     return times
 
 
-def _counted(number: int, sizes: tuple[int, ...], header: bytes) -> bytes:
+def _counted(number: int, sizes: tuple[int, ...], header: bytes) -> tuple[int, bytes]:
     size = sizes[number % len(sizes)]
     filling = bytes([number & 0xFF]) * (size - len(header))
-    return _record(number * (1_000_000 // _PER_SECOND), header + filling)
+    return number * (1_000_000 // _PER_SECOND), header + filling
 
 
 def _record(micros: int, data: bytes) -> bytes:
     seconds, micros = divmod(micros, 1_000_000)
     return struct.pack("<IIII", _EPOCH + seconds, micros, len(data), len(data)) + data
+
+
+def _block(micros: int, data: bytes) -> bytes:
+    """An Enhanced Packet Block of the first interface."""
+    high, low = divmod(_EPOCH * 1_000_000 + micros, 2**32)
+    total = 32 + len(data) + -len(data) % 4
+    head = struct.pack("<IIIIIII", 6, total, 0, high, low, len(data), len(data))
+    return head + data + bytes(-len(data) % 4) + struct.pack("<I", total)
 
 
 def warm(path: Path) -> None:

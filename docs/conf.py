@@ -45,7 +45,18 @@ maximum_signature_line_length = 88
 rst_prolog = ".. py:currentmodule:: aiopcap\n"
 
 # Made by their users. Every other class is made by a function, and how is not for users.
-WITH_CONSTRUCTOR = {"aiopcap.Packet", "aiopcap.SendQueue"}
+WITH_CONSTRUCTOR = {
+    "aiopcap.Packet",
+    "aiopcap.Rotation",
+    "aiopcap.SendQueue",
+    "aiopcap.SourceString",
+}
+
+PUBLIC_TYPES = {
+    "aiopcap._streams.sending.Target": "aiopcap.LiveCapture",
+    # The text says whose options these are.
+    ": ~typing.Unpack[~aiopcap._streams.opening.LiveKeywords]": "",
+}
 
 
 def hide_constructor(
@@ -71,11 +82,12 @@ def public_types(
     signature: str | None,
     returned: str | None,
 ) -> tuple[str, str | None] | None:
-    """Name what users have, in place of the protocol that it fulfils."""
-    private = "aiopcap._streams.sending.Target"
-    if signature is None or private not in signature:
+    """Name what users have, in place of what fulfils the type checker."""
+    if signature is None or "aiopcap._" not in signature:
         return None
-    return signature.replace(private, "aiopcap.LiveCapture"), returned
+    for private, public in PUBLIC_TYPES.items():
+        signature = signature.replace(private, public)
+    return signature, returned
 
 
 def public_bases(app: Sphinx, name: str, obj: type, options: object, bases: list[type]) -> None:

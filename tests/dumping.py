@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import aiopcap
 from aiopcap import LinkType, Packet
 from tests.support.frames import frame, number_of, numbered
 from tests.support.oracle import read_pcap
-from tests.support.pcapfiles import pcap_bytes, records
+from tests.support.pcapfiles import Record, pcap_bytes, records
 
 # In bytes: what a file begins with, and a record of one of the packets below.
 HEADER = 24
@@ -48,3 +51,29 @@ def written(content: bytes) -> list[int]:
     found = read_pcap(content)
     assert found.complete
     return [number_of(record.data) for record in found.records]
+
+
+async def send_all(dumper: aiopcap.Dumper, items: list[Packet], way: str = "send") -> None:
+    if way == "send":
+        for packet in items:
+            await dumper.send(packet)
+    else:
+        await dumper.send_batch(await as_batch(items))
+
+
+async def as_batch(items: Sequence[Packet]) -> aiopcap.PacketBatch:
+    content = pcap_bytes([Record(packet.timestamp_ns, packet.data) for packet in items])
+    async with await aiopcap.open_offline(content) as capture:
+        return await capture.receive_batch()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def numbers_in(files: Sequence[Path]) -> list[list[int]]:
+    return [written(path.read_bytes()) for path in files]
+
+
+def flat(found: list[list[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(found))

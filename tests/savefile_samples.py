@@ -52,11 +52,13 @@ def _pcap(name: str, order: ByteOrder, precision: Precision, *, modified: bool =
 
 
 def _pcapng(name: str, order: ByteOrder) -> Sample:
+    # Without an interface a file is complete, and empty.
     head = ng.section(order=order)
-    head += ng.interface(order=order, snaplen=65535, tsresol=9, tsoffset=3600, name="eth0")
+    described = ng.interface(order=order, snaplen=65535, tsresol=9, tsoffset=3600, name="eth0")
     sign = "<" if order == "little" else ">"
     obsolete = struct.pack(sign + "HHIIII", 1, 0, 0, 7, 5, 9) + b"12345"
     pieces = [
+        (described, 0),
         (ng.enhanced_packet(b"first", _TIME_NS, order=order, wire_length=9), 1),
         (ng.interface(order=order, snaplen=96), 0),
         (ng.simple_packet(b"simple", order=order), 1),

@@ -34,14 +34,10 @@ class Expected(NamedTuple):
     records: int
     sha256: str
     broken: bool  # neither reader takes it
-    several_linktypes: bool
     no_interface: bool
 
 
 def expectations(corpus: Path, name: str) -> Iterator[Expected]:
-    several = {
-        row["file"] for row in table(corpus / name / "MANIFEST.tsv") if "," in row["linktype"]
-    }
     for row in table(corpus / "DIGESTS.tsv"):
         if row["set"] == name:
             yield Expected(
@@ -49,7 +45,6 @@ def expectations(corpus: Path, name: str) -> Iterator[Expected]:
                 int(row["records"]),
                 row["sha256"],
                 bool(row["py_error"]),
-                row["file"] in several,
                 "no Interface Description Blocks" in row["libpcap_error"],
             )
 
@@ -71,13 +66,9 @@ async def test_every_record_is_the_one_of_the_digests(corpus: Path, name: str) -
     wrong: dict[str, object] = {}
     for row in expectations(corpus, name):
         packets, error = await read_all(row.path)
-        if row.broken or row.no_interface:
+        if row.broken:
             if error is None or packets:
                 wrong[row.path.name] = "read without an error"
-        elif row.several_linktypes:
-            # One link type in a file, as in libpcap: what comes before the second is delivered.
-            if error is None or "different from the type of the first interface" not in str(error):
-                wrong[row.path.name] = error
         elif error is not None:
             wrong[row.path.name] = error
         elif (len(packets), record_digest(packets)) != (row.records, row.sha256):
@@ -90,7 +81,7 @@ async def test_headers_and_batches_are_those_of_the_manifest(corpus: Path, name:
     manifest = {row["file"]: row for row in table(corpus / name / "MANIFEST.tsv")}
     for row in expectations(corpus, name):
         facts = manifest[row.path.name]
-        if row.broken or row.no_interface or row.several_linktypes or row.path.name not in manifest:
+        if row.broken or row.no_interface or row.path.name not in manifest:
             continue
         async with await aiopcap.open_offline(row.path) as capture:
             assert capture.format == facts["format"].partition("-")[0]
@@ -112,7 +103,7 @@ async def test_libpcap_and_the_reference_reader_see_the_same_bytes(corpus: Path,
         outcome = await read_all(content)
         assert outcome.reading == read_savefile(content), row.path.name
         witness = libpcap_read(row.path)
-        # libpcap wants the snaplens of all interfaces equal, and stops where they are not.
+        # libpcap wants the link types and snaplens of all interfaces equal, and stops there.
         known = len(witness.packets) if witness.error else len(outcome.packets)
         assert as_records(outcome.packets[:known]) == filled(witness.packets), row.path.name
         if witness.linktype is not None and not row.broken:

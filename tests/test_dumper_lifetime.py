@@ -13,7 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import aiopcap
-from aiopcap import Packet
+from aiopcap import InterfaceStatistics, Packet
 from tests.dumping import HEADER, batch_of, packets, written
 from tests.support.programs import run_python
 from tests.support.resources import open_descriptors, resources
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 USES: dict[str, Callable[[aiopcap.Dumper, aiopcap.PacketBatch], Any]] = {
     "send": lambda dumper, _: dumper.send(Packet(b"x")),
     "send_batch": lambda dumper, batch: dumper.send_batch(batch),
+    "send_statistics": lambda dumper, _: dumper.send_statistics("lan", InterfaceStatistics(0)),
     "flush": lambda dumper, _: dumper.flush(),
     "flush and sync": lambda dumper, _: dumper.flush(sync=True),
 }

@@ -169,6 +169,7 @@ CLOSED: dict[str, Callable[[aiopcap.LiveCapture], Any]] = {
     "set_datalink": lambda capture: capture.set_datalink(LinkType.EN10MB),
     "fileno": lambda capture: capture.fileno(),
     "dump_open": lambda capture: capture.dump_open(os.devnull),
+    "live_dump": lambda capture: capture.live_dump(os.devnull),
 }
 
 

@@ -25,6 +25,7 @@ READS: dict[str, Callable[[aiopcap.LiveCapture], Any]] = {
     "receive_batch": lambda capture: capture.receive_batch(),
     "async for": lambda capture: anext(aiter(capture)),
     "batches": lambda capture: anext(capture.batches()),
+    "live_dump": lambda capture: capture.live_dump("/dev/null"),
 }
 
 

@@ -18,7 +18,7 @@ from tests.reading import SlowFile, as_records, checkpoints, filled, pipe
 from tests.support.frames import frame, udp_frame
 from tests.support.oracle import read_pcap
 from tests.support.pcapfiles import Record, pcap_bytes
-from tests.support.pcapngfiles import enhanced_packet, interface, section
+from tests.support.pcapngfiles import enhanced_packet, interface, option, section
 from tests.support.witnesses import mergecap
 
 pytestmark = pytest.mark.anyio
@@ -190,6 +190,41 @@ async def test_lengths_on_the_wire_are_kept() -> None:
     files = [[Record(1, b"abc", 1000), Record(3, b"", 7)], [Record(2, b"xyz", 2000)]]
     async with await merged(*files) as merge:
         assert [packet.wire_length async for packet in merge] == [1000, 2000, 7]
+
+
+@pytest.mark.parametrize("start_of_second", [1, 1000], ids=["short runs", "one after the other"])
+async def test_comments_go_along(start_of_second: int) -> None:
+    def file(source: int, start: int) -> bytes:
+        packets = (
+            enhanced_packet(
+                bytes([source]) * (number % 7),
+                start + 2 * number,
+                options=option(1, f"{source}-{number}".encode()) if number % 3 else b"",
+            )
+            for number in range(300)
+        )
+        return section() + interface() + b"".join(packets)
+
+    plain = pcap_bytes([Record(2000 * number, b"") for number in range(300)])
+    captures = await opened(file(0, 0), file(1, start_of_second), plain)
+    async with aiopcap.merge(*captures, names=["0", "1", "plain"]) as merge:
+        packets = [packet async for packet in merge]
+    for source in range(2):
+        comments = [packet.comments for packet in packets if packet.interface == f"{source}:0"]
+        assert comments == [(f"{source}-{n}",) if n % 3 else () for n in range(300)]
+    assert {packet.comments for packet in packets if packet.interface == "plain"} == {()}
+
+
+async def test_a_file_of_several_link_types() -> None:
+    heads = interface(name="eth0") + interface(name="any", linktype=LINUX_SLL)
+    packets = [enhanced_packet(b"", 2_000_000 * n, interface_id=n % 2) for n in range(4)]
+    captures = await opened(section() + heads + b"".join(packets), pcap_bytes(at(1, 5)))
+    async with aiopcap.merge(*captures, names=["a", "b"]) as merge:
+        got = [
+            (packet.interface, packet.linktype and packet.linktype.name) async for packet in merge
+        ]
+    ethernet, cooked = ("a:eth0", "EN10MB"), ("a:any", "LINUX_SLL")
+    assert got == [ethernet, ("b", "EN10MB"), cooked, ethernet, ("b", "EN10MB"), cooked]
 
 
 # -- names ---------------------------------------------------------------------------------------

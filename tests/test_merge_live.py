@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -237,6 +238,17 @@ async def test_a_filter_is_changed_while_it_is_merged() -> None:
         assert numbers(await take(merge, 2)) == [1, 3]
         with pytest.raises(anyio.WouldBlock):
             merge.receive_nowait()
+
+
+async def test_a_capture_is_dumped_or_merged_and_not_both(veth: Veth, tmp_path: Path) -> None:
+    async with await open_live(veth.near) as capture:
+        dump = await capture.live_dump(tmp_path / "dump.pcap")
+        with pytest.raises(anyio.BusyResourceError):
+            aiopcap.merge(capture)
+        await dump.stop()
+        async with aiopcap.merge(capture):
+            with pytest.raises(anyio.BusyResourceError):
+                await capture.live_dump(tmp_path / "other.pcap")
 
 
 def test_packets_are_held_back_for_as_long_as_the_clock_says() -> None:

@@ -40,8 +40,6 @@ async def test_cut_at_every_byte_in_memory(sample: Sample) -> None:
     whole = as_records((await read_all(sample.content)).packets)
     for length in range(len(sample.content) + 1):
         if length < sample.opens:
-            # pcapng can be cut between the first section and its interface: then nothing says
-            # what the packets are, which is as wrong as a cut header.
             with pytest.raises(aiopcap.SavefileError):
                 await aiopcap.open_offline(sample.content[:length])
             continue

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 import aiopcap
+from aiopcap import LinkType
 from tests.reading import as_records, filled, read_all
 from tests.support import pcapngfiles as ng
 from tests.support.frames import numbered
@@ -96,12 +98,19 @@ async def test_interfaces_may_differ_in_snaplen_and_resolution() -> None:
     assert [packet.interface for packet in packets] == ["wan0", "lan0", "2", "other"]
 
 
-async def test_interfaces_of_different_link_types_end_the_reading() -> None:
-    content = ng.section() + ng.interface() + ng.enhanced_packet(b"before", 1)
-    content += ng.interface(linktype=101) + ng.enhanced_packet(b"after", 2)
+async def test_interfaces_may_differ_in_link_type() -> None:
+    content = ng.section() + ng.interface() + ng.enhanced_packet(b"frame", 1)
+    content += ng.interface(linktype=101) + ng.enhanced_packet(b"datagram", 2, interface_id=1)
+    content += ng.enhanced_packet(b"another", 3)
+    content += ng.section() + ng.interface(linktype=113) + ng.enhanced_packet(b"cooked", 4)
     packets, error = await read_all(content)
-    assert [packet.data for packet in packets] == [b"before"]
-    assert "has a type 101 different from the type of the first interface" in str(error)
+    assert error is None
+    kinds = [LinkType.EN10MB, LinkType.RAW, LinkType.EN10MB, LinkType.LINUX_SLL]
+    assert [packet.linktype for packet in packets] == kinds
+    async with await aiopcap.open_offline(content) as capture:
+        assert capture.linktype is LinkType.EN10MB
+        found = [(batch.linktype, len(batch)) async for batch in capture.batches()]
+    assert found == [(kind, 1) for kind in kinds]
 
 
 async def test_unknown_blocks_and_options_are_skipped() -> None:
@@ -152,3 +161,10 @@ async def test_damage_in_a_block_comes_after_the_packets_before(damage: bytes, w
     assert error is not None
     assert words in str(error)
     assert not isinstance(error, EOFError)
+
+
+async def test_a_section_without_interfaces_is_an_empty_file() -> None:
+    async with await aiopcap.open_offline(ng.section(), filter="ether host 1:2:3:4:5:6") as capture:
+        assert capture.interfaces == ()
+        with pytest.raises(anyio.EndOfStream):
+            await capture.receive()

@@ -23,6 +23,8 @@ NO_INTERFACE: int = lib.AIOPCAP_NO_INTERFACE
 class RawColumns(NamedTuple):
     """The columns as bytes: of 8 bytes a packet the first, of 4 the others.
 
+    A packet's options are in the data behind its bytes, from the next multiple of 4 on.
+
     C is given these and never memoryviews: CPython before 3.12.7 crashes when it collects a
     reference cycle with a memoryview that C holds a buffer of
     (https://github.com/python/cpython/issues/77894).
@@ -33,6 +35,7 @@ class RawColumns(NamedTuple):
     captured_lengths: bytes
     wire_lengths: bytes
     interfaces: bytes | None
+    options_lengths: bytes | None = None
 
 
 class RawData(NamedTuple):
@@ -138,6 +141,7 @@ class PacketBatch(Sequence[Packet]):
             self._columns.captured_lengths,
             self._columns.wire_lengths,
             self._columns.interfaces,
+            self._columns.options_lengths,
             self._linktype,
             self._interface,
         )
@@ -152,23 +156,35 @@ class PacketBatch(Sequence[Packet]):
         offsets = ffi.from_buffer(_NUMBERS, columns.offsets)
         captured = ffi.from_buffer(_NUMBERS, columns.captured_lengths)
         wire = ffi.from_buffer(_NUMBERS, columns.wire_lengths)
-        numbers = columns.interfaces
-        interfaces = None if numbers is None else ffi.from_buffer(_NUMBERS, numbers)
+        interfaces, options = (
+            ffi.NULL if column is None else ffi.from_buffer(_NUMBERS, column)
+            for column in (columns.interfaces, columns.options_lengths)
+        )
         frames = ffi.from_buffer(_BYTES, data.buffer)
         members = (
             times + first,
             offsets + first,
             captured + first,
             wire + first,
-            ffi.NULL if interfaces is None else interfaces + first,
+            interfaces and interfaces + first,
+            options and options + first,
             count,
             count,
             frames + data.start,
             data.size,
             data.size,
         )
-        keep = (times, offsets, captured, wire, interfaces, frames)
+        keep = (times, offsets, captured, wire, interfaces, options, frames)
         return ffi.new(_BATCH, members), keep
+
+    def _interface_names(self) -> dict[int, str | None]:
+        """Return the interfaces' names by the numbers in the rows; one without a column."""
+        numbers = self._columns.interfaces
+        if numbers is None or not isinstance(self._interface, dict):
+            return {NO_INTERFACE: None if isinstance(self._interface, dict) else self._interface}
+        return {
+            number: self._interface.get(number) for number in set(self._column(numbers, 4, "I"))
+        }
 
     def _with_columns(self, columns: RawColumns, count: int) -> "PacketBatch":
         """Return a batch of other rows over the same data."""
@@ -216,7 +232,7 @@ class PacketBatch(Sequence[Packet]):
     def _raw(self, index: slice = slice(None)) -> RawColumns:
         raw = (
             None if column is None else self._column(column, size, code)[index].tobytes()
-            for column, size, code in zip(self._columns, (8, 4, 4, 4, 4), "qIIII", strict=True)
+            for column, size, code in zip(self._columns, (8, 4, 4, 4, 4, 4), "qIIIII", strict=True)
         )
         # As many as the class has fields: to mypy a generator has no length.
         return RawColumns(*raw)  # type: ignore[arg-type]
@@ -234,11 +250,17 @@ class PacketBatch(Sequence[Packet]):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Only what belongs to it: the buffer is shared with other batches.
-        data, lengths = self.data, self.captured_lengths
+        data, raw = self.data, self._raw()
+        lengths: Sequence[int] = self.captured_lengths
+        if raw.options_lengths is not None:
+            options = memoryview(raw.options_lengths).cast("I")
+            lengths = [
+                length + -length % 4 + more for length, more in zip(lengths, options, strict=True)
+            ]
         spans = zip(self.offsets, lengths, strict=True)
         packets = b"".join(data[offset : offset + length] for offset, length in spans)
         offsets = array("I", accumulate(lengths, initial=0))[: self._count]
-        columns = self._raw()._replace(offsets=offsets.tobytes())
+        columns = raw._replace(offsets=offsets.tobytes())
         state = (RawData(packets, 0, len(packets)), columns, self._linktype, self._interface)
         return (_restore, (state, self._count))
 

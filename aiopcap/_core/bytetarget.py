@@ -5,9 +5,14 @@ import io
 import os
 import select
 import stat
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 Writable = str | os.PathLike[str] | int | Any
+
+# What fsync(2) says of a pipe or a device.
+_NO_DISK = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)
 
 
 class ByteTarget(Protocol):
@@ -29,12 +34,23 @@ class ByteTarget(Protocol):
 
 
 class DescriptorTarget:
-    """A file, a pipe or a terminal, by its descriptor, which is owned."""
+    """A file, a pipe or a terminal, by its descriptor.
 
-    def __init__(self, fd: int, name: str | None) -> None:
+    Args:
+        fd: Owned.
+        name: For messages.
+        folder: The descriptor of the folder that a new file's name is in; owned.
+    """
+
+    def __init__(self, fd: int, name: str | None, folder: int | None = None) -> None:
         self.name = name
         self._fd = fd
+        self._folder = folder
         self._regular = stat.S_ISREG(os.fstat(fd).st_mode)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
 
     def write(self, data: memoryview) -> int:
         """Write once; waits where the descriptor is a full pipe."""
@@ -51,13 +67,22 @@ class DescriptorTarget:
             os.ftruncate(self._fd, end)
 
     def sync(self) -> None:
-        """Call fsync(2), where it means something."""
+        """Call fsync(2), where it means something; once for a new file's name as well."""
         if self._regular:
             os.fsync(self._fd)
+        if self._folder is not None:
+            os.fsync(self._folder)
+            self._close_folder()
 
     def close(self) -> None:
         """Close the descriptor."""
+        self._close_folder()
         os.close(self._fd)
+
+    def _close_folder(self) -> None:
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            os.close(folder)
 
 
 class FileObjectTarget:
@@ -86,8 +111,11 @@ class FileObjectTarget:
         if hasattr(self._file, "fileno"):
             try:
                 os.fsync(self._file.fileno())
-            except OSError:
-                return  # a pipe, or an object without a descriptor behind it
+            except io.UnsupportedOperation:
+                return  # an object without a descriptor behind it
+            except OSError as exc:
+                if exc.errno not in _NO_DISK:
+                    raise
 
     def close(self) -> None:
         """Flush it."""
@@ -121,5 +149,22 @@ def open_target(target: Writable) -> ByteTarget:
         )
     if target == "-":
         return DescriptorTarget(os.dup(1), "standard output")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    return DescriptorTarget(os.open(target, flags, 0o666), os.fspath(target))
+    return open_path(target, os.O_WRONLY | os.O_TRUNC)
+
+
+def open_path(path: str | os.PathLike[str], flags: int) -> DescriptorTarget:
+    """Open a file, which is created where there is none.
+
+    Raises:
+        OSError: If that fails.
+    """
+    flags |= os.O_CREAT | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return DescriptorTarget(os.open(path, flags, 0o666), os.fspath(path))
+    folder = None
+    # A folder that may be written but not read cannot be opened, and so not be synced.
+    with suppress(PermissionError):
+        folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return DescriptorTarget(fd, os.fspath(path), folder)

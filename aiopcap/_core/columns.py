@@ -10,7 +10,7 @@ from aiopcap._native import ffi
 new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 # By the columns' names: sizes where the class has the columns themselves.
-_ITEM_BYTES = RawColumns(8, 4, 4, 4, 4)  # type: ignore[arg-type]
+_ITEM_BYTES = RawColumns(8, 4, 4, 4, 4, 4)  # type: ignore[arg-type]
 
 
 class Columns:
@@ -38,19 +38,25 @@ class Columns:
         """Return the rows' interface numbers."""
         return set(ffi.unpack(self._arrays["interfaces"], self.native.count))
 
-    def raw(self, *, interfaces: bool) -> RawColumns:
+    def raw(self, *, interfaces: bool, options: bool = False) -> RawColumns:
         wide, narrow = self.native.count * 8, self.native.count * 4
-        timestamps, offsets, captured, wire, numbers = self._views
+        timestamps, offsets, captured, wire, numbers, lengths = self._views
         return RawColumns(
             timestamps[:wide],
             offsets[:narrow],
             captured[:narrow],
             wire[:narrow],
             numbers[:narrow] if interfaces else None,
+            lengths[:narrow] if options else None,
         )
 
     def batch(
-        self, data: RawData, linktype: LinkType, interface: dict[int, str] | str | None
+        self,
+        data: RawData,
+        linktype: LinkType,
+        interface: dict[int, str] | str | None,
+        *,
+        options: bool = False,
     ) -> PacketBatch:
         """Return the rows as a batch over data; the columns are copied, the data is not.
 
@@ -58,6 +64,7 @@ class Columns:
             data: What the rows' offsets count from.
             linktype: What the packets begin with.
             interface: The device of all packets, or the names behind the rows' numbers.
+            options: Whether a packet has options.
         """
-        raw = self.raw(interfaces=isinstance(interface, dict))
+        raw = self.raw(interfaces=isinstance(interface, dict), options=options)
         return PacketBatch(data, raw, linktype, interface, first=0, count=self.native.count)

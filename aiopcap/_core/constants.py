@@ -51,3 +51,11 @@ class DeviceFlags(IntFlag):
     CONNECTED = 0x10
     DISCONNECTED = 0x20
     CONNECTION_NOT_APPLICABLE = 0x30
+
+
+class SourceType(IntEnum):
+    """What a source string names, by WinPcap's numbers (``PCAP_SRC_…``)."""
+
+    FILE = 2
+    LOCAL = 3
+    REMOTE = 4

@@ -28,7 +28,7 @@ class Daemon(Generic[T]):
         self._function = function
         self._name = name
         self._calls: SimpleQueue[Future[T] | None] = SimpleQueue()
-        self._bell = _Bell()
+        self._bell = Bell()
         self._started = False
 
     def call(self) -> Future[T]:
@@ -59,8 +59,11 @@ class Daemon(Generic[T]):
             self.close()
 
 
-class _Bell:
-    """A pipe that one end rings; the lock is for a ring that comes while it is closed."""
+class Bell:
+    """A pipe that one thread rings and another hears.
+
+    The lock is for a ring that comes while it is closed.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -70,9 +73,11 @@ class _Bell:
         self._closed = False
 
     def fileno(self) -> int:
+        """Return the descriptor that is readable when it was rung."""
         return self._reader
 
     def ring(self) -> None:
+        """Make it readable; nothing, once it is closed."""
         with self._lock:
             if not self._closed:
                 # A full pipe is readable already.
@@ -80,10 +85,12 @@ class _Bell:
                     os.write(self._writer, b"!")
 
     def clear(self) -> None:
+        """Make it unreadable until it is rung again."""
         with suppress(BlockingIOError):
             os.read(self._reader, 65536)
 
     def close(self) -> None:
+        """Give the descriptors up. Idempotent."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -91,7 +98,7 @@ class _Bell:
                 os.close(self._writer)
 
 
-def _work(function: Callable[[], T], calls: "SimpleQueue[Future[T] | None]", bell: _Bell) -> None:
+def _work(function: Callable[[], T], calls: "SimpleQueue[Future[T] | None]", bell: Bell) -> None:
     while (future := calls.get()) is not None:
         try:
             result = function()

@@ -4,11 +4,12 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from aiopcap._core.constants import DeviceFlags
+from aiopcap._core.constants import DeviceFlags, SourceType
 from aiopcap._core.errors import PcapError, error_from_status, text
+from aiopcap._core.sourcestring import SourceString
 from aiopcap._native import ffi, lib
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address | str
@@ -34,10 +35,10 @@ class DeviceAddress:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that can be captured from, as `findalldevs` lists it.
+    """A device that can be captured from, or a savefile, as `findalldevs` lists it.
 
     Attributes:
-        name: What `open_live` takes.
+        name: What `open_live` takes, or `open` where `findalldevs` was given a source.
         description: A text for people, where the system has one.
         addresses: Its addresses.
         flags: What is known of its state.
@@ -87,6 +88,15 @@ def findalldevs() -> list[Device]:
         )
         for entry in _chain(devices)
     ]
+
+
+def as_source_string(device: Device) -> Device:
+    """Return a device as pcap_findalldevs_ex lists it."""
+    return replace(
+        device,
+        name=str(SourceString(SourceType.LOCAL, name=device.name)),
+        description=f"Network adapter '{device.description or device.name}' on local host",
+    )
 
 
 def lookupnet(device: str) -> ipaddress.IPv4Network:

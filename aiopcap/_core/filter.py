@@ -5,7 +5,7 @@ import operator
 import threading
 from typing import Any, NamedTuple
 
-from aiopcap._core.batch import PacketBatch
+from aiopcap._core.batch import PacketBatch, RawColumns
 from aiopcap._core.columns import Columns
 from aiopcap._core.errors import FilterError, text
 from aiopcap._core.linktype import LinkType
@@ -68,6 +68,7 @@ class Filter:
         if not handle:
             raise MemoryError("pcap_open_dead failed")
         self._program: Any = compile_program(handle, expression, optimize=optimize, netmask=netmask)
+        self._others: dict[LinkType, Filter | None] = {}
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
@@ -101,18 +102,26 @@ class Filter:
             return bool(lib.bpf_filter(self._program.bf_insns, captured, length, len(captured)))
 
     def select(self, batch: PacketBatch) -> PacketBatch:
-        """Return a batch, over the same data, of the packets that pass."""
+        """Return a batch, over the same data, of the packets that pass.
+
+        For packets of another link type it is compiled again; where the expression means nothing
+        for that, as "ether host" for what has no Ethernet header, none of them passes.
+        """
+        program = self._program_for(batch.linktype)
+        if program is None:
+            return batch[:0]
         columns = Columns(len(batch))
         native = columns.native
         source, keep = batch._native()
         ffi.memmove(native.timestamps_ns, source.timestamps_ns, 8 * len(batch))
-        for name in ("offsets", "captured_lengths", "wire_lengths", "interfaces"):
+        for name in RawColumns._fields[1:]:
             if getattr(source, name):
                 ffi.memmove(getattr(native, name), getattr(source, name), 4 * len(batch))
         native.count, native.data, native.used = source.count, source.data, source.used
-        kept = lib.aiopcap_filter_rows(self._program, native)
+        kept = lib.aiopcap_filter_rows(program, native)
         del keep
-        return batch._with_columns(columns.raw(interfaces=bool(source.interfaces)), kept)
+        raw = columns.raw(interfaces=bool(source.interfaces), options=bool(source.options_lengths))
+        return batch._with_columns(raw, kept)
 
     def __str__(self) -> str:
         return self.expression
@@ -126,6 +135,18 @@ class Filter:
     def _options(self) -> dict[str, Any]:
         names = ("linktype", "snaplen", "optimize", "netmask")
         return {name: getattr(self, name) for name in names}
+
+    def _program_for(self, linktype: LinkType | None) -> Any:
+        # Frames that were not captured do not say what they begin with.
+        if linktype is None or linktype == self.linktype:
+            return self._program
+        if linktype not in self._others:
+            try:
+                self._others[linktype] = self._adapted(linktype)
+            except FilterError:
+                self._others[linktype] = None
+        other = self._others[linktype]
+        return None if other is None else other._program
 
     def _adapted(self, linktype: LinkType) -> "Filter":
         """Return the filter for packets that begin with something else."""

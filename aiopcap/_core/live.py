@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 from bisect import bisect_left
 from collections import deque
@@ -18,6 +19,7 @@ from aiopcap._core.errors import (
     text,
 )
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_program
+from aiopcap._core.interfaces import Interface
 from aiopcap._core.linktype import COOKED, LinkType
 from aiopcap._core.livehandle import check, open_handle
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
@@ -37,6 +39,11 @@ EARLY_READS = 8
 # Seconds after the buffer timeout until the kernel's timer has surely run.
 GONE_GRACE = 0.02
 
+# While a device is down its removal is reported by nothing, and libpcap asks to be called every
+# millisecond. A quarter of a second finds out soon enough, and costs nothing.
+SHORTEST_POLL = 0.05
+LONGEST_POLL = 0.25
+
 # The most packets of a batch, and the bytes that batches are cut from. Larger, and a batch that is
 # kept keeps more; smaller, and memory is asked for more often.
 BATCH_PACKETS = 4096
@@ -49,14 +56,15 @@ LEAST_ROOM = 64 * 1024
 class LiveSource:
     """One pcap_t of a device, from activation to its close.
 
-    Use it from one thread at a time. Only `compile` may run beside the others: of a handle it
-    changes nothing but the error text.
+    One thread at a time is let in, for as long as a call takes, or longer: `turn` is a lock. Only
+    `compile` runs beside the others: of a handle it changes nothing but the error text.
     """
 
     checksum_bits = 0  # only savefiles say it
 
     def __init__(self, device: str, options: LiveOptions, filter: str | Filter | None) -> None:
         self.device = device
+        self.turn = threading.RLock()
         self.warnings: list[str]
         self._handle, self.warnings = open_handle(device, options)
         self.resource: Resource = Resource(f"the capture on {device}", self._release, self._abandon)
@@ -86,6 +94,7 @@ class LiveSource:
         self._not_before_ns = 0
         self._not_before_until = 0.0
         self._early: deque[PacketBatch] = deque()
+        self._returned: list[PacketBatch] = []
         self._polled = 0
         self._failure: PcapError | None = None
         self._suspect = False
@@ -113,6 +122,23 @@ class LiveSource:
         """The pcap_t, for use inside a lease of `resource`."""
         return self._handle
 
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The device, unless packets say themselves which one they came from."""
+        if self.device == "any":
+            return ()
+        expression = None if self.filter is None else self.filter.expression
+        return (
+            Interface(
+                self.device,
+                section=0,
+                linktype=self.linktype,
+                snaplen=self.snaplen,
+                ticks_per_second=1_000_000_000 // self._ns_per_fraction,
+                filter=expression,
+            ),
+        )
+
     # -- reading ---------------------------------------------------------------------------------
 
     def fileno(self) -> int:
@@ -126,11 +152,14 @@ class LiveSource:
         The time is None where readiness is always reported. It changes: on Linux it appears when
         the device goes down, as nothing reports its removal.
         """
-        with self.resource:
+        with self.resource, self.turn:
             if self._failure is not None or self._suspect:
-                return self._fd, GONE_GRACE
+                return self._fd, SHORTEST_POLL
             timeout = lib.pcap_get_required_select_timeout(self._handle)
-            return self._fd, timeout.tv_sec + timeout.tv_usec / 1e6 if timeout else None
+            if not timeout:
+                return self._fd, None
+            seconds = timeout.tv_sec + timeout.tv_usec / 1e6
+            return self._fd, min(max(seconds, SHORTEST_POLL), LONGEST_POLL)
 
     def pause(self) -> float:
         """Return how many seconds to let packets gather before the next wait; mostly none.
@@ -145,13 +174,15 @@ class LiveSource:
         return GATHER_SECONDS if gathers else 0.0
 
     def read_batch(self, max_packets: int = BATCH_PACKETS) -> PacketBatch | None:
-        """Return the packets that are ready, at most so many, or None.
+        """Return the packets that are ready, or None; at most so many, if they are not read yet.
 
         Raises:
             InterfaceGoneError: If the device was removed, after its last packets.
             PcapError: If libpcap failed otherwise; the handle is of no more use.
         """
-        with self.resource:
+        with self.resource, self.turn:
+            if self._returned:
+                return self._returned.pop()
             while self._early:
                 early = self._early.popleft()
                 if kept := early if self.filter is None else self.filter.select(early):
@@ -167,6 +198,16 @@ class LiveSource:
                     return batch[late:]
                 batch = self._read(max_packets)
             return batch
+
+    def put_back(self, batch: PacketBatch) -> None:
+        """Have `read_batch` return packets again that it returned, before all others."""
+        with self.turn:
+            self._returned.append(batch)
+
+    def unread(self) -> int:
+        """Return how many packets wait to be read, or a few more: the kernel may count twice."""
+        with self.turn:
+            return self._unread() + sum(map(len, (*self._returned, *self._early)))
 
     def _read(self, max_packets: int) -> PacketBatch | None:
         if self._failure is not None and time.monotonic() >= self._last_block_at:
@@ -214,9 +255,9 @@ class LiveSource:
         if state < 0:
             self._fail(InterfaceGoneError(f"{printable(self.device)}: The interface disappeared"))
 
-    def _unread(self) -> bool:
+    def _unread(self) -> int:
         counters = self.statistics()
-        return counters.received - counters.dropped > self._delivered
+        return max(0, counters.received - counters.dropped - self._delivered)
 
     def _batch(self, start: int) -> PacketBatch:
         columns = self._columns.native
@@ -254,7 +295,7 @@ class LiveSource:
 
     def set_filter(self, compiled: CompiledFilter) -> None:
         """Let only matching packets pass from now on, those in the kernel's buffer included."""
-        with self.resource:
+        with self.resource, self.turn:
             self._read_early()
             try:
                 self._install(compiled)
@@ -263,6 +304,8 @@ class LiveSource:
                 self._read_early()
                 self._install(compiled)
             self.filter = compiled.filter
+            self._early.extendleft(self._returned)
+            self._returned.clear()
             if self._kernel_alone(compiled):
                 self._early.clear()
 
@@ -307,7 +350,7 @@ class LiveSource:
     @property
     def has_early(self) -> bool:
         """Whether packets were read that no descriptor tells of any more."""
-        return bool(self._early)
+        return bool(self._early or self._returned)
 
     def passing(self, batch: PacketBatch) -> PacketBatch:
         """Return all of it: what does not match was not read."""
@@ -315,7 +358,7 @@ class LiveSource:
 
     def statistics(self) -> CaptureStatistics:
         """Return the counters."""
-        with self.resource:
+        with self.resource, self.turn:
             counters = ffi.new("struct pcap_stat *")
             self._check(lib.pcap_stats(self._handle, counters))
             now = [counters.ps_recv, counters.ps_drop, counters.ps_ifdrop]
@@ -327,7 +370,7 @@ class LiveSource:
 
     def datalinks(self) -> list[LinkType]:
         """Return the link types that the device can deliver."""
-        with self.resource:
+        with self.resource, self.turn:
             array = ffi.new("int **")
             count = lib.pcap_list_datalinks(self._handle, array)
             self._check(min(count, 0))
@@ -338,7 +381,7 @@ class LiveSource:
 
     def set_datalink(self, linktype: LinkType) -> None:
         """Choose one of them."""
-        with self.resource:
+        with self.resource, self.turn:
             self._check(lib.pcap_set_datalink(self._handle, linktype))
             self._read_shape()
 

@@ -102,6 +102,11 @@ class Lane:
         """What the first batch's packets begin with."""
         return self._batches[0][0].linktype
 
+    @property
+    def has_options(self) -> bool:
+        """Whether one of them has options."""
+        return self._batches[0][0]._columns.options_lengths is not None
+
     def native(self) -> tuple[Any, ...]:
         """Return the members of what C calls a lane."""
         if self._native is None:
@@ -135,7 +140,7 @@ class Lane:
         known, names = self._renaming
         column = ffi.from_buffer("uint32_t[]", numbers)
         renamed = ffi.new("uint32_t[]", len(column))
-        lib.aiopcap_rename(column, len(column), known, names, len(known), self._number, renamed)
+        lib.aiopcap_renumber(column, len(column), known, names, len(known), self._number, renamed)
         return batch._renamed(self._naming.names, bytes(ffi.buffer(renamed)))
 
     def _know(self, own: dict[int, str]) -> None:
@@ -183,10 +188,11 @@ class Merger:
             return earliest.take(run[0])
         self._room -= columns.used
         linktype = earliest.linktype
+        options = any(lane.has_options for lane in lanes)
         for lane, merged in zip(lanes, native, strict=True):
             lane.go_to(merged.position)
         data = RawData(self._arena, start, columns.used)
-        return self._columns.batch(data, linktype, self._naming.names)
+        return self._columns.batch(data, linktype, self._naming.names, options=options)
 
     def _take_arena(self) -> None:
         # Batches refer to it, one behind the other, so it is never written twice.

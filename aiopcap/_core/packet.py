@@ -5,9 +5,17 @@ called rarely is written here and added to it.
 """
 
 import datetime as dt
+from collections.abc import Iterable
 
 from aiopcap._core.errors import printable
 from aiopcap._core.linktype import LinkType
+from aiopcap._core.options import (
+    OPTION_COMMENT,
+    Option,
+    comments_of,
+    format_options,
+    parse_options,
+)
 from aiopcap._native import Packet
 
 __all__ = ["Packet"]
@@ -28,6 +36,41 @@ def _timestamp(packet: Packet) -> float:
 def _datetime(packet: Packet) -> dt.datetime:
     """The time stamp as an aware `datetime.datetime` in UTC, cut to microseconds."""
     return _EPOCH + dt.timedelta(microseconds=packet.timestamp_ns // 1000)
+
+
+def _options(packet: Packet) -> tuple[Option, ...]:
+    """What a pcapng file says of it beside its fields; comments are among them."""
+    return tuple(parse_options(packet._options or b""))
+
+
+def _comments(packet: Packet) -> tuple[str, ...]:
+    """The comments on it, in a pcapng file."""
+    return comments_of(_options(packet))
+
+
+def _with_options(packet: Packet, options: Iterable[tuple[int, bytes]]) -> Packet:
+    """Return the packet with other options, codes and values, for a pcapng file.
+
+    Numbers in the values are in this machine's byte order.
+
+    Raises:
+        ValueError: If one does not fit in a file.
+    """
+    return _restore(
+        *_value(packet), packet.linktype, packet.interface, format_options(options) or None
+    )
+
+
+def _with_comments(packet: Packet, *comments: str) -> Packet:
+    """Return the packet with other comments, and its other options.
+
+    Raises:
+        ValueError: If a comment is longer than 65535 bytes in UTF-8.
+    """
+    others = [option for option in _options(packet) if option.code != OPTION_COMMENT]
+    return _with_options(
+        packet, [*((OPTION_COMMENT, comment.encode()) for comment in comments), *others]
+    )
 
 
 def _bytes(packet: Packet) -> bytes:
@@ -56,7 +99,8 @@ def _repr(packet: Packet) -> str:
 
 
 def _reduce(packet: Packet) -> tuple[object, ...]:
-    return (_restore, (*_value(packet), packet.linktype, packet.interface))
+    state = (*_value(packet), packet.linktype, packet.interface, packet._options)
+    return (_restore, state)
 
 
 def _restore(
@@ -65,6 +109,7 @@ def _restore(
     data: bytes,
     linktype: LinkType | None,
     interface: str | None,
+    options: bytes | None = None,
 ) -> Packet:
     return Packet(
         data,
@@ -72,6 +117,7 @@ def _restore(
         wire_length=wire_length,
         linktype=linktype,
         interface=interface,
+        _options=options,
     )
 
 
@@ -79,6 +125,10 @@ for _name, _attribute in {
     "captured_length": property(_captured_length),
     "timestamp": property(_timestamp),
     "datetime": property(_datetime),
+    "options": property(_options),
+    "comments": property(_comments),
+    "with_options": _with_options,
+    "with_comments": _with_comments,
     "__bytes__": _bytes,
     "__eq__": _equal,
     "__hash__": _hash,

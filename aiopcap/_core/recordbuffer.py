@@ -1,76 +1,81 @@
-"""Packets as pcap records, in a buffer on their way to a file."""
-
-import struct
-from typing import Any
+"""Packets as records, in a buffer on their way to a file."""
 
 from aiopcap._core.packet import Packet
-from aiopcap._native import ffi, lib
+from aiopcap._core.savefileformat import CheckedBatch, Encoder
+from aiopcap._native import ffi
 
-BUFFER_BYTES = 1024 * 1024
-RECORD_HEADER_BYTES = 16
-
-_RECORD_HEADER = struct.Struct("=IIII")
+# Both buffers of a writer together.
+BUFFER_BYTES = 2 * 1024 * 1024
 
 
 class RecordBuffer:
-    """Whole records, behind the file's header where it is the first buffer of a file.
+    """Whole records.
 
-    It grows for a record or a batch that is larger than all of it, and only for those.
+    It grows for a record or a batch that is larger than all of it, and only for those, and only
+    until it is cleared.
+
+    Args:
+        encoder: Writes the records.
+        size: In bytes.
+
+    Attributes:
+        used: How many bytes the records have.
+        cuts: Where the next file of a rotation begins, with the time when it did.
     """
 
-    def __init__(self, *, nanoseconds: bool, header: bytes = b"") -> None:
-        self._nanoseconds = nanoseconds
-        self._divisor = 1 if nanoseconds else 1000
-        self._bytes = bytearray(BUFFER_BYTES)
-        self._native = ffi.from_buffer("uint8_t[]", self._bytes)
-        self._bytes[: len(header)] = header
-        self._header = len(header)
-        self.used = len(header)
+    def __init__(self, encoder: Encoder, size: int) -> None:
+        self._encoder = encoder
+        self._size = size
+        self._allocate(size)
+        self.used = 0
+        self.cuts: list[tuple[int, float]] = []
 
-    def append(self, packet: Packet) -> bool:
-        """Add a record; False, with nothing changed, when it has no room."""
-        captured = len(packet)
-        at = self.used
-        start = at + RECORD_HEADER_BYTES
-        if start + captured > len(self._bytes) and not self._make_room(
-            RECORD_HEADER_BYTES + captured
-        ):
-            return False
-        seconds, ns = divmod(packet.timestamp_ns, 1_000_000_000)
-        fraction = ns // self._divisor
-        _RECORD_HEADER.pack_into(self._bytes, at, seconds, fraction, captured, packet.wire_length)
-        self._bytes[start : start + captured] = packet.data
-        self.used = start + captured
-        return True
+    def make_room(self, needed: int) -> bool:
+        """Return whether so many bytes can be added."""
+        if self.used == 0 and needed > len(self._bytes):
+            self._allocate(needed)
+        return self.used + needed <= len(self._bytes)
 
-    def append_rows(self, rows: Any, record_bytes: int) -> bool:
-        """Add the records of a batch, as C has it; False, with nothing changed, without room."""
-        if not self._make_room(record_bytes):
-            return False
+    def append(self, packet: Packet) -> None:
+        """Add a record, for which there must be room."""
+        self.used = self._encoder.put(packet, self._bytes, self.used)
+
+    def append_bytes(self, records: bytes) -> None:
+        """Add whole records, for which there must be room."""
+        self._bytes[self.used : self.used + len(records)] = records
+        self.used += len(records)
+
+    def append_rows(
+        self, checked: CheckedBatch, first: int, most_rows: int, most_bytes: int
+    ) -> int:
+        """Add records of a batch while they fit; returns the row after them."""
         used = ffi.new("size_t *")
-        lib.aiopcap_encode_rows(
-            rows, self._nanoseconds, self._native + self.used, record_bytes, used
-        )
+        room = min(len(self._bytes) - self.used, most_bytes)
+        end = min(checked.native.count, first + most_rows)
+        out = self._native + self.used
+        row = self._encoder.put_rows(checked, first, end, out, room, used)
         self.used += used[0]
-        return True
+        return row
+
+    def cut(self, time: float) -> None:
+        """Have what is added from now on go to the next file, which began at this time."""
+        self.cuts.append((self.used, time))
 
     def view(self) -> memoryview:
         """Return what is to be written; release it before more is added."""
         return memoryview(self._bytes)[: self.used]
 
-    def whole(self, length: int) -> int:
-        """Return how many of the first bytes are the file's header and whole records."""
-        if length < self._header:
-            return 0
-        records = lib.aiopcap_whole_records(self._native + self._header, length - self._header)
-        return self._header + int(records)
+    def whole(self, start: int, length: int) -> int:
+        """Return how many of so many bytes, from a record's start on, are whole records."""
+        return self._encoder.whole(self._native + start, length)
 
     def clear(self) -> None:
         """Forget all records."""
-        self.used = self._header = 0
+        self.used = 0
+        self.cuts = []
+        if len(self._bytes) > self._size:
+            self._allocate(self._size)
 
-    def _make_room(self, needed: int) -> bool:
-        if self.used == 0 and needed > len(self._bytes):
-            self._bytes = bytearray(needed)
-            self._native = ffi.from_buffer("uint8_t[]", self._bytes)
-        return self.used + needed <= len(self._bytes)
+    def _allocate(self, size: int) -> None:
+        self._bytes = bytearray(size)
+        self._native = ffi.from_buffer("uint8_t[]", self._bytes)

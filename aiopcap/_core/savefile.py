@@ -8,13 +8,15 @@ from aiopcap._core.bytesource import ByteSource, Waiting
 from aiopcap._core.columns import Columns, new_uncleared
 from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, copy_of, text
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter
+from aiopcap._core.interfaces import Descriptions, Interface
 from aiopcap._core.linktype import LinkType, linktype_from_file
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
 
 # One read(2), and so at most the bytes of one batch. Smaller makes the calls show; larger holds the
-# GIL for longer while it becomes a batch, and falls out of the processor's cache: with 2 MiB another
-# task of the loop ran 4.8 ms late beside `async for` (p99), with this 1.5 ms, and no less was read.
+# GIL for longer while it becomes a batch, and falls out of the processor's cache: with 2 MiB,
+# another task of the loop ran 4.8 ms late beside `async for` (p99); with this 1.5 ms, and no less
+# was read.
 CHUNK_BYTES = 512 * 1024
 BATCH_PACKETS = 8192
 
@@ -53,8 +55,7 @@ class SavefileSource:
         self._filter: Filter | None = None
         # What the reading thread filtered already, by the batch it was selected from.
         self._selected: dict[int, tuple[PacketBatch | None, Filter | None, PacketBatch]] = {}
-        self._interfaces: dict[int, str] = {}
-        self._sections = 0
+        self.descriptions = Descriptions()
         self._at_end = False
         self._failure: Exception | None = None
         self._wanted = 0
@@ -170,6 +171,16 @@ class SavefileSource:
         read, read_with, selected = self._selected.pop(id(batch), (None, None, batch))
         return selected if read is batch and read_with is filter else filter.select(batch)
 
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces of a pcapng file, as far as it was read."""
+        return tuple(self.descriptions.interfaces)
+
+    @property
+    def skipped_blocks(self) -> int:
+        """How many blocks of a pcapng file were of types without meaning here."""
+        return int(self._parser.skipped_blocks)
+
     def close(self) -> None:
         """Close the file, once no thread reads it any more. Idempotent."""
         self._resource.close()
@@ -197,6 +208,8 @@ class SavefileSource:
         )
         self._start += consumed[0]
         self._wanted = wanted[0]
+        if self._parser.kept_size:
+            self.descriptions.feed(ffi.buffer(self._parser.kept, self._parser.kept_size)[:])
         return status
 
     def _fill(self) -> bool:
@@ -223,14 +236,11 @@ class SavefileSource:
     def _batch(self, start: int) -> PacketBatch:
         parser = self._parser
         data = RawData(self._bytes, start, self._start - start)
-        interfaces: dict[int, str] | None = None
-        if parser.interface_count:
-            if parser.sections != self._sections:
-                self._sections, self._interfaces = parser.sections, {}
-            interfaces = self._interfaces
-            for number in range(len(interfaces), parser.interface_count):
-                interfaces[number] = text(parser.interfaces[number].name)
-        return self._columns.batch(data, self.linktype, interfaces)
+        linktype = linktype_from_file(parser.rows_linktype)
+        if self.format == "pcap":
+            return self._columns.batch(data, linktype, None)
+        options = bool(parser.rows_have_options)
+        return self._columns.batch(data, linktype, self.descriptions.names, options=options)
 
     def _raise_failure(self) -> None:
         parser = self._parser

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.filter import CompiledFilter, Filter
+from aiopcap._core.interfaces import Interface
 from aiopcap._core.linktype import LinkType
 
 
@@ -20,6 +21,10 @@ class PacketSource(Protocol):
     snaplen: int
     # What a pcap header says of the frames' checksums, beside the link type.
     checksum_bits: int
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """What is known of the interfaces that packets name."""
 
     def read_batch(self) -> PacketBatch | None:
         """Return packets that are there, or None.

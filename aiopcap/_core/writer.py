@@ -7,78 +7,71 @@ There are two buffers. While a thread writes one, the other is filled; so a disk
 when it is slower than the packets come, and memory has a bound whatever it does.
 """
 
-import struct
+import math
+import operator
+import os
+import sys
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from aiopcap._core.appending import open_to_append
 from aiopcap._core.batch import PacketBatch
-from aiopcap._core.bytetarget import ByteTarget
+from aiopcap._core.bytetarget import ByteTarget, Writable, open_target
 from aiopcap._core.errors import SavefileWriteError, copy_of
-from aiopcap._core.filter import check_snaplen
-from aiopcap._core.linktype import LinkType, linktype_to_file
+from aiopcap._core.interfaces import InterfaceStatistics
+from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
-from aiopcap._core.recordbuffer import RecordBuffer
+from aiopcap._core.recordbuffer import BUFFER_BYTES, RecordBuffer
 from aiopcap._core.resource import Owner
-from aiopcap._native import ffi, lib
-
-MAX_TIMESTAMP_NS = (2**32 - 1) * 1_000_000_000 + 999_999_999
-
-_MAGIC = {"nano": 0xA1B23C4D, "micro": 0xA1B2C3D4}
-
-
-@dataclass(frozen=True, slots=True)
-class SavefileFormat:
-    """What the header of a pcap file says, checked.
-
-    Attributes:
-        linktype: What every packet begins with.
-        snaplen: The most bytes of a packet.
-        precision: "nano" or "micro".
-        checksum_bits: The upper bits of the header's link type field, which tell how long the
-            frames' checksums are.
-    """
-
-    linktype: LinkType
-    snaplen: int
-    precision: str
-    checksum_bits: int = 0
-
-    def __post_init__(self) -> None:
-        check_snaplen(self.snaplen)
-        if self.precision not in _MAGIC:
-            raise ValueError(f"precision is 'nano' or 'micro', not {self.precision!r}")
-        if linktype_to_file(self.linktype) > 0xFFFF:
-            raise ValueError(f"link type {self.linktype} has no number in savefiles")
-
-    def header(self) -> bytes:
-        """Return the 24 bytes."""
-        number = linktype_to_file(self.linktype) | self.checksum_bits
-        fields = (_MAGIC[self.precision], 2, 4, 0, 0, self.snaplen, number)
-        return struct.pack("=IHHiIII", *fields)
+from aiopcap._core.rotatingtarget import RotatingTarget
+from aiopcap._core.rotation import FileMeter, Rotation
+from aiopcap._core.savefileformat import CheckedBatch, Key, SavefileFormat
+from aiopcap._core.savefileoutput import SavefileOutput
 
 
 class SavefileWriter:
-    """A pcap file that grows.
+    """A savefile that grows, or several in a rotation.
 
-    `append` and `append_batch` fill a buffer; when it has no room, or has to go, `hand_over`
-    gives it to a thread and puts the other in its place. A write error is kept, and raised by
-    every later call but `close`.
+    `append`, `append_batch` and `append_some` fill a buffer; when it has no room, or has to go,
+    `hand_over` gives it to a thread and puts the other in its place. A write error is kept, and
+    raised by every later call but `close`.
 
     Args:
-        target: Owned.
+        target: Owned; a `RotatingTarget` where there is a meter.
         format: For the file's header.
+        buffer_bytes: The size of both buffers together.
+        length: How many bytes the target has already, header included.
+        surplus: How many bytes behind those have to go first.
+        meter: Tells where a file of a rotation ends.
     """
 
-    def __init__(self, target: ByteTarget, format: SavefileFormat) -> None:
+    def __init__(
+        self,
+        target: ByteTarget | RotatingTarget,
+        format: SavefileFormat,
+        *,
+        buffer_bytes: int = BUFFER_BYTES,
+        length: int = 0,
+        surplus: int = 0,
+        meter: FileMeter | None = None,
+    ) -> None:
         self.format = format
+        self._encoder = format.encoder()
+        header = format.header()
         self._owner = Owner(f"the dumper of {target.name or 'a savefile'}")
-        self._target = target
-        self._nanoseconds = format.precision == "nano"
-        self._filling = RecordBuffer(nanoseconds=self._nanoseconds, header=format.header())
+        self._output = SavefileOutput(target, header, length, surplus)
+        self._header_bytes = len(header)
+        self._length = length or len(header)
+        self._finished_length = 0
+        self._meter = meter
+        self._buffer_bytes = max(1, buffer_bytes // 2)
+        self._filling = self._new_buffer()
         self._spare: RecordBuffer | None = None
-        self._handed_over = 0
+        self._begun = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiopcap-dumper")
         self._writing: Future[None] | None = None
         self._failure: Exception | None = None
@@ -89,8 +82,25 @@ class SavefileWriter:
     # -- packets ---------------------------------------------------------------------------------
 
     def tell(self) -> int:
-        """Return the file's length in bytes, with what is still in the buffers."""
-        return self._handed_over + self._filling.used
+        """Return the file's length in bytes, with what is still in the buffers.
+
+        In a rotation, of the file that the last packet went to; after an error, what is written.
+        """
+        return self._length if self._failure is None else self._output.length
+
+    def tell_all(self) -> int:
+        """Return the length of all files of a rotation in bytes, as `tell` of the last."""
+        return self._finished_length + self.tell()
+
+    @property
+    def least_bytes(self) -> int:
+        """How many bytes a packet takes at the least."""
+        return self._encoder.least_bytes
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The finished files of a rotation that are still there, the oldest first."""
+        return self._output.files
 
     def append(self, packet: Packet) -> bool:
         """Put a packet into the buffer; False, with nothing changed, when it has no room.
@@ -99,39 +109,119 @@ class SavefileWriter:
             ValueError: If the packet cannot be written as it is.
         """
         self.check()
-        captured = len(packet)
-        if captured > packet.wire_length:
-            self._refuse(lib.AIOPCAP_ROW_LENGTHS, packet)
-        if captured > self.format.snaplen:
-            self._refuse(lib.AIOPCAP_ROW_SNAPLEN, packet)
-        if not 0 <= packet.timestamp_ns <= MAX_TIMESTAMP_NS:
-            self._refuse(lib.AIOPCAP_ROW_TIME, packet)
-        if packet.linktype is not None and packet.linktype != self.format.linktype:
-            self._refuse_linktype(packet.linktype)
-        return self._filling.append(packet)
+        self.format.check(packet)
+        encoder, buffer = self._encoder, self._filling
+        keys, record_bytes = encoder.keys(packet), encoder.size(packet)
+        if not buffer.make_room(encoder.description_bytes(keys) + record_bytes):
+            return False
+        self._make_way(keys, record_bytes)
+        buffer.append(packet)
+        self._length += record_bytes
+        if self._meter is not None:
+            self._meter.add(1)
+        self._hurry()
+        return True
 
-    def check_batch(self, batch: PacketBatch) -> Any:
-        """Return the batch as C takes it, for `append_batch`, when all of it can be written.
+    def check_batch(self, batch: PacketBatch) -> CheckedBatch:
+        """Return the batch as C takes it, when all of it can be written.
 
         Raises:
             ValueError: If one of its packets cannot; none of them is written then.
         """
         self.check()
-        if batch.linktype != self.format.linktype:
-            self._refuse_linktype(batch.linktype)
-        native, keep = batch._native()
-        row, record_bytes = ffi.new("uint32_t *"), ffi.new("size_t *")
-        fault = lib.aiopcap_check_rows(native, self.format.snaplen, row, record_bytes)
-        if fault == lib.AIOPCAP_ROW_OUTSIDE:
-            raise ValueError(f"packet {row[0]}: its bytes are outside the batch's data")
-        if fault != lib.AIOPCAP_ROW_FINE:
-            self._refuse(fault, batch[row[0]], row[0])
-        return native, int(record_bytes[0]), keep
+        return self.format.check_batch(batch)
 
-    def append_batch(self, checked: Any) -> bool:
+    def append_batch(self, checked: CheckedBatch) -> bool:
         """Put a checked batch into the buffer; False, with nothing changed, without room."""
         self.check()
-        return self._filling.append_rows(*checked[:2])
+        # In a rotation, each file describes its interfaces.
+        files = 1 if self._meter is None else 1 + checked.native.count
+        descriptions = files * self._encoder.description_bytes(checked.keys)
+        if not self._filling.make_room(descriptions + checked.record_bytes):
+            return False
+        self.append_some(checked, 0)
+        return True
+
+    def needs(self, checked: CheckedBatch, row: int) -> int:
+        """Return how many bytes a row of a checked batch adds to the file."""
+        described = self._encoder.description_bytes(checked.keys, missing=True)
+        return described + self._encoder.row_size(checked, row)
+
+    def append_some(self, checked: CheckedBatch, first: int, most_bytes: float = math.inf) -> int:
+        """Put packets of a checked batch into the buffer while it has room, from first on.
+
+        Args:
+            checked: The batch.
+            first: The number of the first packet.
+            most_bytes: How many bytes the file, or all of a rotation, may grow by.
+
+        Returns:
+            The number of the first packet that is not in the buffer.
+        """
+        self.check()
+        encoder, buffer = self._encoder, self._filling
+        end = self.tell_all() + most_bytes
+        descriptions = encoder.description_bytes(checked.keys)
+        while first < checked.native.count:
+            record_bytes = encoder.row_size(checked, first)
+            if self.tell_all() + self.needs(checked, first) > end:
+                break
+            if not buffer.make_room(descriptions + record_bytes):
+                break
+            self._make_way(checked.keys, record_bytes)
+            rows, nbytes = sys.maxsize, sys.maxsize
+            if self._meter is not None:
+                rows, nbytes = self._meter.room(self._length, record_bytes)
+            before = buffer.used
+            left = int(min(nbytes, end - self.tell_all()))
+            after = buffer.append_rows(checked, first, rows, left)
+            self._length += buffer.used - before
+            if self._meter is not None:
+                self._meter.add(after - first)
+            first = after
+        self._hurry()
+        return first
+
+    def append_statistics(
+        self, linktype: LinkType | None, interface: str | None, statistics: InterfaceStatistics
+    ) -> bool:
+        """Put an interface's counters into the buffer; False, with nothing changed, without room.
+
+        Raises:
+            ValueError: If the format has no place for them.
+        """
+        self.check()
+        encoder = self._encoder
+        keys, block = encoder.statistics(linktype, interface, statistics)
+        if not self._filling.make_room(encoder.description_bytes(keys) + len(block)):
+            return False
+        self._make_way(keys, len(block))
+        _, block = encoder.statistics(linktype, interface, statistics)
+        self._filling.append_bytes(block)
+        self._length += len(block)
+        return True
+
+    def _make_way(self, keys: tuple[Key, ...], record_bytes: int) -> None:
+        """Begin the next file where a record goes there, and describe what it refers to."""
+        encoder, buffer, meter = self._encoder, self._filling, self._meter
+        if meter is not None:
+            needed = encoder.description_bytes(keys, missing=True) + record_bytes
+            if meter.is_over(self._length, needed):
+                buffer.cut(time.time())
+                encoder.begin_file()
+                self._finished_length += self._length
+                self._length = self._header_bytes
+        if description := encoder.describe(keys):
+            buffer.append_bytes(description)
+            self._length += len(description)
+
+    def _hurry(self) -> None:
+        """Have a file that is over finished, though the buffer has room."""
+        if self._filling.cuts and not self.busy:
+            self.hand_over()
+
+    def _new_buffer(self) -> RecordBuffer:
+        return RecordBuffer(self._encoder, self._buffer_bytes)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -140,20 +230,21 @@ class SavefileWriter:
         """Whether the thread is still writing; the buffer cannot be handed over then."""
         return self._writing is not None and not self._writing.done()
 
-    def hand_over(self) -> None:
-        """Have the thread write the buffer, and go on with the other."""
+    def hand_over(self, *, sync: bool = False) -> None:
+        """Have the thread write the buffer, and go on with the other.
+
+        Args:
+            sync: Have it also bring to the disk what was written, now and before.
+        """
         self.check()
         full = self._filling
-        if full.used == 0:
-            return
-        self._filling = self._spare or RecordBuffer(nanoseconds=self._nanoseconds)
-        self._spare = full
-        self._handed_over += full.used
-        try:
-            self._writing = self._thread.submit(self._write, full)
-        except RuntimeError:
-            # The interpreter is on its way out and starts no more threads.
-            self._write(full)
+        if full.used or not self._begun:
+            self._filling = self._spare or self._new_buffer()
+            self._spare = full
+            self._begun = True
+            self._submit(self._write, full)
+        if sync:
+            self._submit(self._output.sync)
 
     def wait(self) -> None:
         """Block until the thread has written what it was given."""
@@ -171,19 +262,6 @@ class SavefileWriter:
         if self._failure is not None:
             self._reported = True
             raise copy_of(self._failure)
-
-    def sync(self) -> None:
-        """Block until what was written is on the disk.
-
-        Raises:
-            SavefileWriteError: If the system could not write it.
-        """
-        self.check()
-        try:
-            self._target.sync()
-        except OSError as exc:
-            self._failure = SavefileWriteError.of(exc, self._target.name)
-            self.check()
 
     def finish(self) -> None:
         """Write everything and close the target; blocks. Once, however often it is called.
@@ -216,54 +294,78 @@ class SavefileWriter:
         """
         self._thread.shutdown(wait=False)
         try:
-            self._target.close()
+            self._output.close()
         except OSError as exc:
-            raise SavefileWriteError.of(exc, self._target.name) from exc
+            if not self._reported:
+                raise SavefileWriteError.of(exc, self._output.name) from exc
 
-    def _write(self, buffer: RecordBuffer) -> None:
-        # In the thread. Whatever a file object raises has to reach the one who sends.
-        done = 0
+    def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
         try:
-            with buffer.view() as view:
-                while done < len(view):
-                    done += self._target.write(view[done:])
+            self._writing = self._thread.submit(self._work, function, *arguments)
+        except RuntimeError:
+            # The interpreter is on its way out and starts no more threads.
+            self._work(function, *arguments)
+
+    def _work(self, function: Callable[..., None], *arguments: Any) -> None:
+        # In the thread. Behind a gap nothing is written, and whatever a file object raises has to
+        # reach the one who sends.
+        if self._failure is not None:
+            return
+        try:
+            function(*arguments)
         except OSError as exc:
-            self._failure = SavefileWriteError.of(exc, self._target.name)
+            self._failure = SavefileWriteError.of(exc, self._output.name)
         except Exception as exc:
             self._failure = copy_of(exc)
-        if self._failure is not None:
-            self._take_back(buffer, done)
-        buffer.clear()
 
-    def _take_back(self, buffer: RecordBuffer, done: int) -> None:
-        whole = buffer.whole(done)
+    def _write(self, buffer: RecordBuffer) -> None:
         try:
-            self._target.cut(done - whole)
-        except OSError:
-            whole = done
-        self._handed_over -= buffer.used - whole
-        self._filling.clear()
+            self._output.write(buffer)
+        finally:
+            buffer.clear()
 
-    # -- refusing --------------------------------------------------------------------------------
 
-    def _refuse(self, fault: int, packet: Packet, row: int | None = None) -> None:
-        words = {
-            lib.AIOPCAP_ROW_LENGTHS: (
-                f"it has {len(packet)} bytes, but a wire length of {packet.wire_length}"
-            ),
-            lib.AIOPCAP_ROW_SNAPLEN: (
-                f"it has {len(packet)} bytes, more than the file's snaplen of {self.format.snaplen}"
-            ),
-            lib.AIOPCAP_ROW_TIME: (
-                f"its time stamp of {packet.timestamp_ns} ns does not fit in a pcap file, which "
-                "spans 1970 to 2106"
-            ),
-        }
-        where = "the packet" if row is None else f"packet {row}"
-        raise ValueError(f"{where} cannot be written: {words[fault]}")
+def open_writer(
+    target: Writable,
+    format: SavefileFormat,
+    *,
+    append: bool = False,
+    buffer_bytes: int = BUFFER_BYTES,
+    rotate: Rotation | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SavefileWriter:
+    """Open what `dump_open` takes.
 
-    def _refuse_linktype(self, linktype: LinkType) -> None:
-        raise ValueError(
-            f"packets of link type {LinkType(linktype).name} cannot be written to a file of "
-            f"{self.format.linktype.name}"
+    Args:
+        target: What is written to; for a rotation, a pattern of paths.
+        format: For the header.
+        append: Whether to go on with a file that is there.
+        buffer_bytes: The most memory for packets on their way.
+        rotate: When to begin another file.
+        clock: Gives seconds, for the rotation; asked where packets are appended.
+
+    Raises:
+        OSError: If it cannot be opened.
+        SavefileError: If a file is not one to append to.
+        ValueError: If the arguments do not go together.
+    """
+    if operator.index(buffer_bytes) < 1:
+        raise ValueError(f"buffer_bytes is at least 1, not {buffer_bytes}")
+    if append and rotate is not None:
+        raise ValueError("a rotation begins new files, and so appends to none")
+    if append:
+        continued = open_to_append(target, format.header())
+        return SavefileWriter(
+            continued.target,
+            format,
+            buffer_bytes=buffer_bytes,
+            length=continued.length,
+            surplus=continued.surplus,
         )
+    if rotate is not None:
+        if not isinstance(target, str | os.PathLike) or target == "-":
+            raise ValueError("a rotation writes to files that have a path")
+        files = RotatingTarget(os.fspath(target), rotate.keep, len(format.header()))
+        meter = FileMeter(rotate, clock)
+        return SavefileWriter(files, format, buffer_bytes=buffer_bytes, meter=meter)
+    return SavefileWriter(open_target(target), format, buffer_bytes=buffer_bytes)

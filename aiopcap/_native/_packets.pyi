@@ -1,10 +1,11 @@
 import datetime as dt
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Self, final
 
 from typing_extensions import Buffer
 
 from aiopcap._core.linktype import LinkType
+from aiopcap._core.options import Option
 
 version: str
 
@@ -18,6 +19,7 @@ class Packet:
         wire_length: int | None = None,
         linktype: LinkType | None = None,
         interface: str | None = None,
+        _options: bytes | None = None,
     ) -> Self: ...
     @property
     def data(self) -> bytes: ...
@@ -29,6 +31,14 @@ class Packet:
     def linktype(self) -> LinkType | None: ...
     @property
     def interface(self) -> str | None: ...
+    @property
+    def _options(self) -> bytes | None: ...
+    @property
+    def options(self) -> tuple[Option, ...]: ...
+    @property
+    def comments(self) -> tuple[str, ...]: ...
+    def with_options(self, options: Iterable[tuple[int, bytes]]) -> Packet: ...
+    def with_comments(self, *comments: str) -> Packet: ...
     @property
     def captured_length(self) -> int: ...
     @property
@@ -68,6 +78,7 @@ class Rows:
         captured_lengths: Buffer,
         wire_lengths: Buffer,
         interfaces: Buffer | None,
+        options_lengths: Buffer | None,
         linktype: Any,
         interface: dict[int, str] | str | None,
     ) -> Self: ...

@@ -9,7 +9,8 @@
 
 /*
  * Packets as columns over one buffer.  The caller owns every array and gives their sizes; a reader
- * fills rows from 0 and sets count, and offsets are relative to data.
+ * fills rows from 0 and sets count, and offsets are relative to data.  The columns of interfaces and
+ * options may be NULL where rows are only read.
  */
 typedef struct {
     int64_t *timestamps_ns;
@@ -17,6 +18,7 @@ typedef struct {
     uint32_t *captured_lengths;
     uint32_t *wire_lengths;
     uint32_t *interfaces;
+    uint32_t *options_lengths;  /* of what follows a packet's bytes, from the next multiple of 4 on */
     uint32_t capacity;
     uint32_t count;
     uint8_t *data;

@@ -21,9 +21,21 @@ SOURCES = (
     "savefile_pcapng",
     "pseudoheader",
     "records",
+    "blocks",
+    "rename",
     "merge",
 )
-HEADERS = ("live.h", "send.h", "link.h", "addresses.h", "savefile.h", "records.h", "merge.h")
+HEADERS = (
+    "live.h",
+    "send.h",
+    "link.h",
+    "addresses.h",
+    "savefile.h",
+    "records.h",
+    "blocks.h",
+    "rename.h",
+    "merge.h",
+)
 
 with (ROOT / "pyproject.toml").open("rb") as file:
     VERSION = tomllib.load(file)["project"]["version"]

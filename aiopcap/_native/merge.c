@@ -37,29 +37,39 @@ static uint32_t run_of(const aiopcap_lane *lanes, uint32_t count, const aiopcap_
     return end - lane->position;
 }
 
+/* The bytes of a row, with its options behind them. */
+static size_t row_bytes(const aiopcap_batch *batch, uint32_t row)
+{
+    uint32_t captured = batch->captured_lengths[row];
+    uint32_t options = batch->options_lengths == NULL ? 0 : batch->options_lengths[row];
+
+    return options == 0 ? captured : (((size_t)captured + 3) & ~(size_t)3) + options;
+}
+
 /* Copy so many rows, or as many as there is room for; -1 where bytes are outside the batch. */
 static int copy_rows(aiopcap_lane *lane, uint32_t rows, aiopcap_batch *out)
 {
     const aiopcap_batch *batch = lane->batch;
 
-    for (; rows > 0; rows--) {
-        uint32_t row = lane->position, offset = batch->offsets[row];
-        uint32_t captured = batch->captured_lengths[row];
+    for (; rows > 0; rows--, lane->position++) {
+        uint32_t row = lane->position, offset = batch->offsets[row], copied = out->count;
+        size_t length = row_bytes(batch, row);
 
-        if (offset > batch->used || captured > batch->used - offset)
+        if (offset > batch->used || length > batch->used - offset)
             return -1;
-        if (out->count == out->capacity || captured > out->size - out->used)
+        if (copied == out->capacity || length > out->size - out->used)
             break;
-        out->timestamps_ns[out->count] = batch->timestamps_ns[row];
-        out->offsets[out->count] = (uint32_t)out->used;
-        out->captured_lengths[out->count] = captured;
-        out->wire_lengths[out->count] = batch->wire_lengths[row];
-        out->interfaces[out->count] =
+        out->timestamps_ns[copied] = batch->timestamps_ns[row];
+        out->offsets[copied] = (uint32_t)out->used;
+        out->captured_lengths[copied] = batch->captured_lengths[row];
+        out->wire_lengths[copied] = batch->wire_lengths[row];
+        out->interfaces[copied] =
             batch->interfaces == NULL ? lane->interface : batch->interfaces[row];
-        memcpy(out->data + out->used, batch->data + offset, captured);
-        out->used += captured;
+        out->options_lengths[copied] =
+            batch->options_lengths == NULL ? 0 : batch->options_lengths[row];
+        memcpy(out->data + out->used, batch->data + offset, length);
+        out->used += length;
         out->count++;
-        lane->position++;
     }
     return 0;
 }
@@ -96,9 +106,9 @@ int aiopcap_merge(aiopcap_lane *lanes, uint32_t count, uint32_t long_run, aiopca
     return 0;
 }
 
-/* The name for each number: known numbers are sorted, and unknown ones are the other's. */
-void aiopcap_rename(const uint32_t *numbers, uint32_t count, const uint32_t *known,
-                    const uint32_t *names, uint32_t known_count, uint32_t other, uint32_t *out)
+/* Another number for each: known ones are sorted and have their new ones, all others the other. */
+void aiopcap_renumber(const uint32_t *numbers, uint32_t count, const uint32_t *known,
+                      const uint32_t *new, uint32_t known_count, uint32_t other, uint32_t *out)
 {
     uint32_t last = 0;
     int any = 0;
@@ -117,7 +127,7 @@ void aiopcap_rename(const uint32_t *numbers, uint32_t count, const uint32_t *kno
             else
                 high = middle;
         }
-        out[row] = low < known_count && known[low] == numbers[row] ? names[low] : other;
+        out[row] = low < known_count && known[low] == numbers[row] ? new[low] : other;
         last = numbers[row];
         any = 1;
     }

@@ -13,7 +13,7 @@ typedef struct {
 
 int aiopcap_merge(aiopcap_lane *lanes, uint32_t count, uint32_t long_run, aiopcap_batch *out,
                   uint32_t *first, uint32_t *run);
-void aiopcap_rename(const uint32_t *numbers, uint32_t count, const uint32_t *known,
-                    const uint32_t *names, uint32_t known_count, uint32_t other, uint32_t *out);
+void aiopcap_renumber(const uint32_t *numbers, uint32_t count, const uint32_t *known,
+                      const uint32_t *new, uint32_t known_count, uint32_t other, uint32_t *out);
 
 #endif

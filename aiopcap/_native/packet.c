@@ -34,14 +34,20 @@ static int wire_length_from(PyObject *value, Py_ssize_t captured, unsigned int *
 
 static PyObject *packet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"data", "timestamp_ns", "wire_length", "linktype", "interface", NULL};
+    static char *names[] = {"data", "timestamp_ns", "wire_length", "linktype", "interface",
+                            "_options", NULL};
     PyObject *data, *wire_length = NULL, *linktype = Py_None, *interface = Py_None;
+    PyObject *options = Py_None;
     long long timestamp_ns = 0;
     aiopcap_packet *packet;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$LOOO:Packet", names, &data, &timestamp_ns,
-                                     &wire_length, &linktype, &interface))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$LOOOO:Packet", names, &data, &timestamp_ns,
+                                     &wire_length, &linktype, &interface, &options))
         return NULL;
+    if (options != Py_None && !PyBytes_Check(options)) {
+        PyErr_SetString(PyExc_TypeError, "_options must be bytes, or None");
+        return NULL;
+    }
     data = PyBytes_FromObject(data);
     if (data == NULL)
         return NULL;
@@ -53,6 +59,7 @@ static PyObject *packet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     packet->data = data;
     packet->linktype = Py_NewRef(linktype);
     packet->interface = Py_NewRef(interface);
+    packet->options = options == Py_None ? NULL : Py_NewRef(options);
     packet->timestamp_ns = timestamp_ns;
     if (wire_length_from(wire_length, PyBytes_Size(data), &packet->wire_length) < 0) {
         Py_DECREF((PyObject *)packet);
@@ -69,6 +76,7 @@ static void packet_dealloc(PyObject *self)
     Py_XDECREF(packet->data);
     Py_XDECREF(packet->linktype);
     Py_XDECREF(packet->interface);
+    Py_XDECREF(packet->options);
     PyObject_Free(self);        /* what tp_free is, without looking it up for each packet */
     Py_DECREF((PyObject *)type);
 }
@@ -90,6 +98,7 @@ static PyMemberDef packet_members[] = {
      "LinkType or None: what the data begins with, where known."},
     {"interface", T_OBJECT, offsetof(aiopcap_packet, interface), READONLY,
      "str or None: the device that it came from, where known."},
+    {"_options", T_OBJECT, offsetof(aiopcap_packet, options), READONLY, NULL},
     {"timestamp_ns", T_LONGLONG, offsetof(aiopcap_packet, timestamp_ns), READONLY,
      "int: nanoseconds since 1970-01-01 00:00 UTC."},
     {"wire_length", T_UINT, offsetof(aiopcap_packet, wire_length), READONLY,

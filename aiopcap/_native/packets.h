@@ -13,6 +13,7 @@ typedef struct {
     PyObject *data;
     PyObject *linktype;
     PyObject *interface;
+    PyObject *options;          /* bytes, as in a pcapng block of this machine's byte order, or NULL */
     long long timestamp_ns;
     unsigned int wire_length;
 } aiopcap_packet;

@@ -38,15 +38,15 @@ int aiopcap_check_rows(const aiopcap_batch *batch, uint32_t snaplen, uint32_t *r
     return AIOPCAP_ROW_FINE;
 }
 
-/* Write the records of all rows while they fit; returns the first row that did not. */
-uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, int nanoseconds, uint8_t *out,
-                             size_t room, size_t *used)
+/* Write the records of the rows before end, from first on, while they fit; returns the next row. */
+uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, uint32_t first, uint32_t end,
+                             int nanoseconds, uint8_t *out, size_t room, size_t *used)
 {
     const uint32_t ns_per_fraction = nanoseconds ? 1 : 1000;
     uint32_t row;
     size_t at = 0;
 
-    for (row = 0; row < batch->count; row++) {
+    for (row = first; row < end && row < batch->count; row++) {
         uint32_t captured = batch->captured_lengths[row];
         uint64_t ns = (uint64_t)batch->timestamps_ns[row];
         uint32_t header[4];
@@ -65,16 +65,19 @@ uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, int nanoseconds, uint8_
     return row;
 }
 
-/* How many of these bytes are whole records: where a file that could not grow must end. */
-size_t aiopcap_whole_records(const uint8_t *records, size_t length)
+/*
+ * How many of these bytes are whole records: where a file that could not grow must end.  A record
+ * that says it has more than so many bytes captured is none.
+ */
+size_t aiopcap_whole_records(const uint8_t *records, size_t length, uint32_t most)
 {
     size_t at = 0;
 
     while (length - at >= RECORD_HEADER) {
         uint32_t captured = aiopcap_u32(records + at + 8, 0);
-        if (length - at - RECORD_HEADER < captured)
+        if (captured > most || length - at - RECORD_HEADER < captured)
             break;
-        at += RECORD_HEADER + captured;
+        at += RECORD_HEADER + (size_t)captured;
     }
     return at;
 }
@@ -95,6 +98,7 @@ uint32_t aiopcap_filter_rows(const struct bpf_program *filter, aiopcap_batch *ba
         batch->captured_lengths[kept] = captured;
         batch->wire_lengths[kept] = batch->wire_lengths[row];
         batch->interfaces[kept] = batch->interfaces[row];
+        batch->options_lengths[kept] = batch->options_lengths[row];
         kept++;
     }
     batch->count = kept;

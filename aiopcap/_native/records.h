@@ -16,9 +16,9 @@ enum {
 
 int aiopcap_check_rows(const aiopcap_batch *batch, uint32_t snaplen, uint32_t *row,
                        size_t *record_bytes);
-uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, int nanoseconds, uint8_t *out,
-                             size_t room, size_t *used);
-size_t aiopcap_whole_records(const uint8_t *records, size_t length);
+uint32_t aiopcap_encode_rows(const aiopcap_batch *batch, uint32_t first, uint32_t end,
+                             int nanoseconds, uint8_t *out, size_t room, size_t *used);
+size_t aiopcap_whole_records(const uint8_t *records, size_t length, uint32_t most);
 uint32_t aiopcap_filter_rows(const struct bpf_program *filter, aiopcap_batch *batch);
 
 #endif

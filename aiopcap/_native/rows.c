@@ -13,7 +13,7 @@
 
 #define NO_INTERFACE UINT32_MAX
 
-enum { DATA, TIMESTAMPS, OFFSETS, CAPTURED, WIRE, INTERFACES, BUFFERS };
+enum { DATA, TIMESTAMPS, OFFSETS, CAPTURED, WIRE, INTERFACES, OPTIONS, BUFFERS };
 
 /*
  * An iterator over the rows of a batch.  Its budget of nanoseconds bounds how long it goes on
@@ -49,6 +49,25 @@ static PyObject *row_interface(rows_object *rows, Py_ssize_t row)
     return Py_NewRef(name == NULL ? Py_None : name);
 }
 
+/* They follow the packet's bytes; 0 with no options, -1 with an exception. */
+static int row_options(rows_object *rows, Py_ssize_t row, Py_ssize_t data_end, PyObject **options)
+{
+    const char *data = (const char *)rows->buffers[DATA].buf + rows->data_start;
+    Py_ssize_t start = data_end, length = 0;
+
+    if (rows->buffers[OPTIONS].buf != NULL)
+        length = ((const uint32_t *)rows->buffers[OPTIONS].buf)[row];
+    if (length == 0)
+        return 0;
+    start += -((const uint32_t *)rows->buffers[CAPTURED].buf)[row] & 3;
+    if (start > rows->data_size || length > rows->data_size - start) {
+        PyErr_SetString(PyExc_ValueError, "a packet's options are outside the batch's data");
+        return -1;
+    }
+    *options = PyBytes_FromStringAndSize(data + start, length);
+    return *options == NULL ? -1 : 0;
+}
+
 static PyObject *row_packet(rows_object *rows, Py_ssize_t position)
 {
     const char *data = (const char *)rows->buffers[DATA].buf + rows->data_start;
@@ -70,7 +89,8 @@ static PyObject *row_packet(rows_object *rows, Py_ssize_t position)
     packet->linktype = Py_NewRef(rows->linktype);
     packet->data = PyBytes_FromStringAndSize(data + offset, captured);
     packet->interface = row_interface(rows, row);
-    if (packet->data == NULL || packet->interface == NULL) {
+    if (packet->data == NULL || packet->interface == NULL
+        || row_options(rows, row, (Py_ssize_t)offset + captured, &packet->options) < 0) {
         Py_DECREF((PyObject *)packet);
         return NULL;
     }
@@ -122,7 +142,7 @@ static int take_buffer(rows_object *rows, int which, PyObject *from, Py_ssize_t 
 
 static int take_buffers(rows_object *rows, PyObject **from)
 {
-    static const Py_ssize_t ITEM[BUFFERS] = {1, 8, 4, 4, 4, 4};
+    static const Py_ssize_t ITEM[BUFFERS] = {1, 8, 4, 4, 4, 4, 4};
     int which;
 
     if (rows->first < 0 || rows->count < 0 || rows->first > PY_SSIZE_T_MAX / 8 - rows->count
@@ -134,7 +154,7 @@ static int take_buffers(rows_object *rows, PyObject **from)
     if (take_buffer(rows, DATA, from[DATA], rows->data_start + rows->data_size, 1) < 0)
         return -1;
     for (which = TIMESTAMPS; which < BUFFERS; which++) {
-        if (which == INTERFACES && from[which] == Py_None)
+        if (which >= INTERFACES && from[which] == Py_None)
             continue;
         if (take_buffer(rows, which, from[which], (rows->first + rows->count) * ITEM[which],
                         (size_t)ITEM[which]) < 0)
@@ -147,14 +167,15 @@ static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"first", "count", "data", "data_start", "data_size",
                             "timestamps_ns", "offsets", "captured_lengths", "wire_lengths",
-                            "interfaces", "linktype", "interface", NULL};
+                            "interfaces", "options_lengths", "linktype", "interface", NULL};
     PyObject *from[BUFFERS], *linktype, *interface;
     Py_ssize_t first, count, data_start, data_size;
     rows_object *rows;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nnOnnOOOOOOO:Rows", names, &first, &count, &from[DATA], &data_start, &data_size,
-                                     &from[TIMESTAMPS], &from[OFFSETS], &from[CAPTURED],
-                                     &from[WIRE], &from[INTERFACES], &linktype, &interface))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nnOnnOOOOOOOO:Rows", names, &first, &count,
+                                     &from[DATA], &data_start, &data_size, &from[TIMESTAMPS],
+                                     &from[OFFSETS], &from[CAPTURED], &from[WIRE],
+                                     &from[INTERFACES], &from[OPTIONS], &linktype, &interface))
         return NULL;
     if (from[INTERFACES] != Py_None && !PyDict_Check(interface)) {
         PyErr_SetString(PyExc_TypeError, "a column of interfaces needs a dict of their names");

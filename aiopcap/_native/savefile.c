@@ -36,6 +36,7 @@ void aiopcap_savefile_free(aiopcap_savefile *file)
 {
     if (file != NULL) {
         free(file->interfaces);
+        free(file->kept);
         free(file);
     }
 }
@@ -97,6 +98,8 @@ int aiopcap_savefile_scan(aiopcap_savefile *file, uint8_t *data, size_t length, 
     *consumed = 0;
     *wanted = 0;
     batch->count = 0;
+    file->rows_have_options = 0;
+    file->kept_size = 0;
     if (file->status < 0)
         return file->status;
     if (length > UINT32_MAX)
@@ -106,6 +109,7 @@ int aiopcap_savefile_scan(aiopcap_savefile *file, uint8_t *data, size_t length, 
         if (file->format == AIOPCAP_FORMAT_UNKNOWN)
             return status;
     }
+    file->rows_linktype = file->linktype;
     return file->format == AIOPCAP_FORMAT_PCAP
                ? aiopcap_pcap_scan(file, data, length, at_end, batch, consumed, wanted)
                : aiopcap_pcapng_scan(file, data, length, at_end, batch, consumed, wanted);

@@ -15,7 +15,7 @@ enum {
 
 enum { AIOPCAP_FORMAT_UNKNOWN = 0, AIOPCAP_FORMAT_PCAP = 1, AIOPCAP_FORMAT_PCAPNG = 2 };
 
-enum { AIOPCAP_INTERFACE_NAME = 64, AIOPCAP_ERROR_TEXT = 256 };
+enum { AIOPCAP_ERROR_TEXT = 256 };
 
 typedef struct {
     uint16_t linktype;
@@ -23,7 +23,6 @@ typedef struct {
     int binary_resolution;      /* the units are 2^-exponent s, else 10^-exponent s */
     uint32_t exponent;
     int64_t offset_seconds;
-    char name[AIOPCAP_INTERFACE_NAME];
 } aiopcap_interface;
 
 /* A push parser: it is handed bytes, and knows neither files nor waiting. */
@@ -40,9 +39,17 @@ typedef struct {
     uint32_t record_header;     /* pcap: 16, or 24 in the modified format */
     int lengths_swapped;
 
-    aiopcap_interface *interfaces;
+    aiopcap_interface *interfaces;      /* pcapng: of this section */
     uint32_t interface_count, interface_capacity;
-    uint32_t sections;          /* how many have begun; each numbers its interfaces anew */
+    uint32_t largest_packet;    /* that a link type of the file allows */
+
+    /* pcapng: of the last scan */
+    uint32_t rows_linktype;     /* all rows' */
+    int rows_have_options;
+    uint8_t *kept;              /* blocks that tell of sections and interfaces, as in the file */
+    size_t kept_size, kept_capacity;
+
+    uint64_t skipped_blocks;    /* of other types */
 
     int status;
     char error[AIOPCAP_ERROR_TEXT];

@@ -1,13 +1,12 @@
 /*
  * pcapng: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html
  *
- * Packets of every section and interface, in either byte order.  As in libpcap, one file has one
- * link type here; interfaces that differ in snaplen or in time resolution, which libpcap refuses,
- * are read.
+ * Packets of every section and interface, in either byte order.  libpcap refuses interfaces that
+ * differ in link type, snaplen or time resolution; here they are read, and the rows of one scan have
+ * one link type.
  */
 #include "savefile.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "pseudoheader.h"
@@ -18,21 +17,36 @@ enum {
     BLOCK_INTERFACE = 1,
     BLOCK_PACKET = 2,
     BLOCK_SIMPLE_PACKET = 3,
+    BLOCK_STATISTICS = 5,
     BLOCK_ENHANCED_PACKET = 6
 };
 
 enum {
     OPTION_END = 0,
-    OPTION_INTERFACE_NAME = 2,
+    OPTION_PACKET_FLAGS = 2,
+    OPTION_PACKET_DROPPED = 4,
+    OPTION_PACKET_ID = 5,
+    OPTION_PACKET_QUEUE = 6,
     OPTION_TIME_RESOLUTION = 9,
-    OPTION_TIME_OFFSET = 14
+    OPTION_TIME_OFFSET = 14,
+    OPTION_CUSTOM_TEXT = 2988,
+    OPTION_CUSTOM_BYTES = 2989,
+    OPTION_CUSTOM_TEXT_UNCOPIED = 19372,
+    OPTION_CUSTOM_BYTES_UNCOPIED = 19373
 };
+
+enum { LINKTYPE_ETHERNET = 1 };
 
 /* A block is a head (type, length), a body, and the length again. */
 enum { BLOCK_HEAD = 8, BLOCK_LEAST = 12, SECTION_LEAST = 28 };
 
-/* Both only bound what a damaged file can cost; libpcap's first limit on blocks is the same. */
-enum { BLOCK_MOST = 16 * 1024 * 1024, BLOCK_OVERHEAD_MOST = 64 * 1024, INTERFACES_MOST = 65536 };
+/* These only bound what a damaged file can cost; libpcap's first limit on blocks is the same. */
+enum {
+    BLOCK_MOST = 16 * 1024 * 1024,
+    BLOCK_OVERHEAD_MOST = 64 * 1024,
+    INTERFACES_MOST = 65536,
+    KEPT_MOST = 1024 * 1024
+};
 
 static const uint32_t BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 
@@ -47,7 +61,6 @@ static int section_block(aiopcap_savefile *file, const uint8_t *body)
     file->major = major;
     file->minor = minor;
     file->interface_count = 0;
-    file->sections++;
     return 0;
 }
 
@@ -66,11 +79,7 @@ static int interface_options(aiopcap_savefile *file, aiopcap_interface *interfac
             return aiopcap_savefile_fail(
                 file, AIOPCAP_SCAN_INVALID,
                 "block in pcapng dump file has an option that runs past its end");
-        if (code == OPTION_INTERFACE_NAME) {
-            size_t kept = length < sizeof interface->name - 1 ? length : sizeof interface->name - 1;
-            memcpy(interface->name, value, kept);
-            interface->name[kept] = '\0';
-        } else if (code == OPTION_TIME_RESOLUTION && length == 1) {
+        if (code == OPTION_TIME_RESOLUTION && length == 1) {
             interface->binary_resolution = value[0] & 0x80;
             interface->exponent = value[0] & 0x7f;
         } else if (code == OPTION_TIME_OFFSET && length == 8) {
@@ -89,6 +98,7 @@ static int interface_options(aiopcap_savefile *file, aiopcap_interface *interfac
 static int interface_block(aiopcap_savefile *file, const uint8_t *body, size_t length)
 {
     aiopcap_interface *interface;
+    uint32_t largest;
     int status;
 
     if (length < 8)
@@ -111,8 +121,6 @@ static int interface_block(aiopcap_savefile *file, const uint8_t *body, size_t l
     interface->linktype = aiopcap_u16(body, file->swapped);
     interface->snaplen = aiopcap_u32(body + 4, file->swapped);
     interface->exponent = 6;
-    snprintf(interface->name, sizeof interface->name, "%u",
-             file->interface_count);
     status = interface_options(file, interface, body + 8, length - 8);
     if (status < 0)
         return status;
@@ -123,12 +131,10 @@ static int interface_block(aiopcap_savefile *file, const uint8_t *body, size_t l
                             : interface->snaplen;
         file->digits = interface->binary_resolution || interface->exponent > 6 ? 9 : 6;
         file->ready = 1;
-    } else if (interface->linktype != file->linktype) {
-        return aiopcap_savefile_fail(
-            file, AIOPCAP_SCAN_INVALID,
-            "an interface has a type %u different from the type of the first interface",
-            interface->linktype);
     }
+    largest = aiopcap_savefile_limit(interface->linktype, 0);
+    if (file->largest_packet < largest)
+        file->largest_packet = largest;
     file->interface_count++;
     return 0;
 }
@@ -161,6 +167,7 @@ typedef struct {
     uint64_t units;
     uint32_t captured, wire;
     size_t data_offset;         /* from the body's start */
+    size_t options_length;
     int timed;
 } packet_block;
 
@@ -203,20 +210,21 @@ static int packet_fields(aiopcap_savefile *file, uint32_t type, const uint8_t *b
             file, AIOPCAP_SCAN_INVALID,
             "invalid packet capture length %u, bigger than the %zu bytes in its block",
             packet->captured, length - fixed);
-    if (packet->captured > aiopcap_savefile_limit(file->linktype, interface->snaplen))
+    if (packet->captured > aiopcap_savefile_limit(interface->linktype, interface->snaplen))
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
                                      "invalid packet capture length %u, bigger than maximum of %u",
                                      packet->captured,
-                                     aiopcap_savefile_limit(file->linktype, interface->snaplen));
+                                     aiopcap_savefile_limit(interface->linktype, interface->snaplen));
+    packet->options_length = packet->timed ? (length - fixed - packet->captured) & ~(size_t)3 : 0;
     return 0;
 }
 
 /* More than usual where the link type's packets may be larger. */
 static uint32_t block_most(const aiopcap_savefile *file)
 {
-    uint32_t packet = file->ready ? aiopcap_savefile_limit(file->linktype, 0) : 0;
+    uint32_t largest = file->largest_packet;
 
-    return packet + BLOCK_OVERHEAD_MOST > BLOCK_MOST ? packet + BLOCK_OVERHEAD_MOST : BLOCK_MOST;
+    return largest + BLOCK_OVERHEAD_MOST > BLOCK_MOST ? largest + BLOCK_OVERHEAD_MOST : BLOCK_MOST;
 }
 
 /* The length of the block at data, 0 where more bytes are needed, or a negative status. */
@@ -264,27 +272,116 @@ static int64_t block_length(aiopcap_savefile *file, const uint8_t *data, size_t 
     return total;
 }
 
+/* How many bytes at the front of an option's value are one number, in the section's byte order. */
+static size_t number_size(uint16_t code)
+{
+    switch (code) {
+    case OPTION_PACKET_FLAGS:
+    case OPTION_PACKET_QUEUE:
+    case OPTION_CUSTOM_TEXT:            /* a private enterprise number, and something behind it */
+    case OPTION_CUSTOM_BYTES:
+    case OPTION_CUSTOM_TEXT_UNCOPIED:
+    case OPTION_CUSTOM_BYTES_UNCOPIED:
+        return 4;
+    case OPTION_PACKET_DROPPED:
+    case OPTION_PACKET_ID:
+        return 8;
+    default:
+        return 0;
+    }
+}
+
+static void reverse(uint8_t *bytes, size_t length)
+{
+    for (size_t i = 0; i < length / 2; i++) {
+        uint8_t byte = bytes[i];
+        bytes[i] = bytes[length - 1 - i];
+        bytes[length - 1 - i] = byte;
+    }
+}
+
+/* Bring a packet's options to this machine's byte order; returns the length of the sound ones. */
+static uint32_t packet_options(const aiopcap_savefile *file, uint8_t *options, size_t length)
+{
+    size_t at = 0;
+
+    while (length - at >= 4) {
+        uint16_t code = aiopcap_u16(options + at, file->swapped);
+        size_t size = aiopcap_u16(options + at + 2, file->swapped);
+        size_t padded = (size + 3) & ~(size_t)3;
+        size_t number = number_size(code);
+
+        if (code == OPTION_END || padded > length - at - 4)
+            break;
+        if (file->swapped) {
+            reverse(options + at, 2);
+            reverse(options + at + 2, 2);
+            if (size >= number)
+                reverse(options + at + 4, number);
+        }
+        at += 4 + padded;
+    }
+    return (uint32_t)at;
+}
+
 static int packet_row(aiopcap_savefile *file, const packet_block *packet, uint8_t *body,
                       size_t body_offset, aiopcap_batch *batch)
 {
+    const aiopcap_interface *interface = &file->interfaces[packet->interface];
+    uint8_t *data = body + packet->data_offset;
     uint32_t row = batch->count;
+    uint32_t padded = (packet->captured + 3) & ~(uint32_t)3, options = 0;
     int64_t timestamp_ns = 0;
 
-    if (row == batch->capacity)
+    if (row == batch->capacity || (row > 0 && interface->linktype != file->rows_linktype))
         return AIOPCAP_SCAN_FULL;
-    if (packet->timed
-        && !time_ns(&file->interfaces[packet->interface], packet->units, &timestamp_ns))
+    if (packet->timed && !time_ns(interface, packet->units, &timestamp_ns))
         return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
                                      "a packet's time stamp is out of range");
+    file->rows_linktype = interface->linktype;
     if (file->swapped)
-        aiopcap_swap_pseudo_header(file->linktype, body + packet->data_offset, packet->captured);
+        aiopcap_swap_pseudo_header(interface->linktype, data, packet->captured);
+    if (packet->options_length > 0)
+        options = packet_options(file, data + padded, packet->options_length);
+    file->rows_have_options |= options > 0;
     batch->timestamps_ns[row] = timestamp_ns;
     batch->offsets[row] = (uint32_t)(body_offset + packet->data_offset);
     batch->captured_lengths[row] = packet->captured;
     batch->wire_lengths[row] = packet->wire;
     batch->interfaces[row] = packet->interface;
+    batch->options_lengths[row] = options;
     batch->count = row + 1;
     return 0;
+}
+
+/* Keep a block for the caller, who reads more of it than packets need. */
+static int keep(aiopcap_savefile *file, const uint8_t *block, size_t total)
+{
+    if (total > file->kept_capacity - file->kept_size) {
+        size_t capacity = 2 * (file->kept_size + total);
+        uint8_t *grown = realloc(file->kept, capacity);
+
+        if (grown == NULL)
+            return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID, "out of memory");
+        file->kept = grown;
+        file->kept_capacity = capacity;
+    }
+    memcpy(file->kept + file->kept_size, block, total);
+    file->kept_size += total;
+    return 0;
+}
+
+static int kept_block(aiopcap_savefile *file, uint32_t type, const uint8_t *head, size_t total)
+{
+    int status = 0;
+
+    if (file->kept_size >= KEPT_MOST)
+        return AIOPCAP_SCAN_FULL;
+    if (type == BLOCK_SECTION)
+        status = section_block(file, head + BLOCK_HEAD);
+    else if (type == BLOCK_INTERFACE)
+        status = interface_block(file, head + BLOCK_HEAD, total - BLOCK_LEAST);
+    return status < 0 ? status : keep(file, head, total);
 }
 
 static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
@@ -299,9 +396,12 @@ static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
     switch (type) {
     case BLOCK_SECTION:
         /* The rows so far refer to the interfaces of the section before. */
-        return batch->count > 0 ? AIOPCAP_SCAN_FULL : section_block(file, body);
+        if (batch->count > 0)
+            return AIOPCAP_SCAN_FULL;
+        return kept_block(file, type, data + at, total);
     case BLOCK_INTERFACE:
-        return interface_block(file, body, length);
+    case BLOCK_STATISTICS:
+        return kept_block(file, type, data + at, total);
     case BLOCK_PACKET:
     case BLOCK_SIMPLE_PACKET:
     case BLOCK_ENHANCED_PACKET:
@@ -313,9 +413,19 @@ static int block(aiopcap_savefile *file, uint8_t *data, size_t at, size_t total,
         if (status < 0)
             return status;
         return packet_row(file, &packet, body, at + BLOCK_HEAD, batch);
-    default:                    /* statistics, name resolution, secrets, custom: no packets */
+    default:                    /* name resolution, secrets, custom: no packets */
+        file->skipped_blocks++;
         return 0;
     }
+}
+
+/* A file without interfaces is an empty one; as something has to be its link type, Ethernet's. */
+static void be_empty(aiopcap_savefile *file)
+{
+    file->linktype = LINKTYPE_ETHERNET;
+    file->snaplen = aiopcap_savefile_limit(LINKTYPE_ETHERNET, 0);
+    file->digits = 6;
+    file->ready = 1;
 }
 
 static int ended(aiopcap_savefile *file, size_t left, size_t wanted)
@@ -325,8 +435,7 @@ static int ended(aiopcap_savefile *file, size_t left, size_t wanted)
             file, AIOPCAP_SCAN_TRUNCATED,
             "truncated pcapng dump file; tried to read %zu bytes, only got %zu", wanted, left);
     if (!file->ready)
-        return aiopcap_savefile_fail(file, AIOPCAP_SCAN_INVALID,
-                                     "the capture file has no Interface Description Blocks");
+        be_empty(file);
     return AIOPCAP_SCAN_MORE;
 }
 

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Iterable
 
 import anyio
 import anyio.lowlevel
@@ -10,11 +11,13 @@ from anyio import to_thread
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable
 from aiopcap._core.filter import Filter
+from aiopcap._core.formats import choose_format
 from aiopcap._core.linktype import LinkType
+from aiopcap._core.recordbuffer import BUFFER_BYTES
+from aiopcap._core.rotation import Rotation
 from aiopcap._core.source import PacketSource
-from aiopcap._core.writer import SavefileFormat
 from aiopcap._streams._threads import run_surely
-from aiopcap._streams.dumper import Dumper, open_dumper
+from aiopcap._streams.dumper import Dumper, WhenFull, open_dumper
 from aiopcap._streams.packetstream import PacketStream, translated
 
 
@@ -88,12 +91,42 @@ class Capture(PacketStream):
         """The most bytes of a packet that are captured."""
         return self._source.snaplen
 
-    async def dump_open(self, target: Writable, *, precision: str = "nano") -> Dumper:
-        """Open a savefile for packets of this capture; see `aiopcap.dump_open`."""
+    async def dump_open(
+        self,
+        target: Writable,
+        *,
+        precision: str = "nano",
+        format: str | None = None,
+        comments: Iterable[str] = (),
+        append: bool = False,
+        rotate: Rotation | None = None,
+        buffer_bytes: int = BUFFER_BYTES,
+        when_full: WhenFull = "wait",
+    ) -> Dumper:
+        """Open a savefile for packets of this capture; see `aiopcap.dump_open`.
+
+        A pcapng file is told what this one is known to say of its interfaces.
+        """
         self._check_usable()
         source = self._source
-        format = SavefileFormat(source.linktype, source.snaplen, precision, source.checksum_bits)
-        return await open_dumper(target, format)
+        chosen = choose_format(
+            format,
+            target,
+            linktype=source.linktype,
+            snaplen=source.snaplen,
+            precision=precision,
+            interfaces=source.interfaces,
+            comments=tuple(comments),
+            checksum_bits=source.checksum_bits,
+        )
+        return await open_dumper(
+            target,
+            chosen,
+            append=append,
+            rotate=rotate,
+            buffer_bytes=buffer_bytes,
+            when_full=when_full,
+        )
 
     async def aclose(self) -> None:
         """Close the capture and free everything; a checkpoint.

@@ -1,28 +1,28 @@
 """Capturing from a device."""
 
-import warnings
 from collections.abc import Iterable
 from typing import final
 
 import anyio
 
 from aiopcap._core.batch import PacketBatch
+from aiopcap._core.bytetarget import Writable
 from aiopcap._core.constants import Direction, TimestampType
-from aiopcap._core.errors import PcapWarning
 from aiopcap._core.filter import Filter
+from aiopcap._core.formats import choose_format
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.live import LiveSource
+from aiopcap._core.livedump import DumpLimits
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
+from aiopcap._core.rotation import Rotation
 from aiopcap._core.sender import Frame, FrameSender
-from aiopcap._streams._threads import open_in_thread
+from aiopcap._core.writer import open_writer
+from aiopcap._streams._threads import open_in_thread, run_surely
+from aiopcap._streams._warning import warn_user
 from aiopcap._streams.capture import Capture
+from aiopcap._streams.livedump import LiveDump, start_dump
 from aiopcap._streams.packetstream import translated
 from aiopcap._streams.sending import Sending
-
-# While a device is down its removal is reported by nothing, and libpcap asks to be called every
-# millisecond. A quarter of a second finds out soon enough, and costs nothing.
-SHORTEST_POLL = 0.05
-LONGEST_POLL = 0.25
 
 
 @final
@@ -33,6 +33,7 @@ class LiveCapture(Capture):
         super().__init__(source, source.device, source.filter)
         self._live = source
         self._waiting = anyio.CancelScope()
+        self._dump: LiveDump | None = None
         sender = FrameSender(source)
         self._frames = sender.frames
         self._sending = Sending(sender, self._check_usable, self._look_again)
@@ -40,7 +41,7 @@ class LiveCapture(Capture):
     async def set_filter(self, filter: str | Filter | None) -> None:
         await super().set_filter(filter)
         if self._live.has_early:
-            self._waiting.cancel()
+            self._look_again()
 
     @property
     def device(self) -> str:
@@ -75,8 +76,10 @@ class LiveCapture(Capture):
         Raises:
             PcapError: If the device cannot deliver it.
             anyio.ClosedResourceError: If the capture is closed.
+            anyio.BusyResourceError: If a dump goes on in the background.
         """
         self._check_usable()
+        self._check_no_dump()
         with translated:
             self._live.set_datalink(LinkType(linktype))
 
@@ -149,15 +152,112 @@ class LiveCapture(Capture):
             return sent
         return await self._sending.send_batch(frames, sent)
 
-    def _look_again(self) -> None:
-        # Who waits for packets has to notice that the device is down or gone.
-        self._waiting.cancel()
-
     def _wake_readers(self) -> None:
         self._sending.close()
+        if self._dump is not None:
+            self._dump._close()
         super()._wake_readers()
 
+    # -- dumping ---------------------------------------------------------------------------------
+
+    async def live_dump(
+        self,
+        target: Writable,
+        *,
+        max_bytes: int = 0,
+        max_packets: int = 0,
+        precision: str = "nano",
+        format: str | None = None,
+        rotate: Rotation | None = None,
+    ) -> LiveDump:
+        """Begin to write all packets to a savefile, in the background (WinPcap's live dump).
+
+        A thread writes them, from the kernel's buffer to the file, with no Python object for a
+        packet and without the event loop. Packets that were read before and not delivered yet go
+        first. A slow disk fills the kernel's buffer, and only when that is full, packets are
+        dropped and counted.
+
+        While the dump goes on it is the capture's reader. All else may be used beside it: frames
+        are sent, and a filter that is set holds for each packet that is not in the file or on its
+        way there. When it has ended, the capture can be read on, from the first packet that is
+        not in the file.
+
+        The capture keeps the dump alive; its `aclose` ends it and completes the file. What went
+        wrong is raised by the dump's own `wait` and `stop`.
+
+        Cancelled while the target is opened, the dump does not begin.
+
+        Args:
+            target: As for `aiopcap.dump_open`.
+            max_bytes: End before the file is longer than so many bytes, its header (of 24, in pcap)
+                included: the first packet that has no room ends the dump. 0 is no limit.
+            max_packets: End with so many packets. 0 is no limit.
+            precision: "nano" for nanosecond time stamps, "micro" for readers that know only those.
+            format: As for `aiopcap.dump_open`.
+            rotate: As for `aiopcap.dump_open`; with limits of its own instead of max_bytes.
+
+        Raises:
+            OSError: If the path cannot be opened for writing.
+            ValueError: If a limit is negative, or max_bytes has no room for the header.
+            anyio.BusyResourceError: If a task reads, or another dump goes on.
+            anyio.ClosedResourceError: If the capture is closed, also while the target is opened.
+        """
+        if rotate is not None and max_bytes:
+            raise ValueError("max_bytes is for one file: a rotation has its own limits")
+        source = self._live
+        chosen = choose_format(
+            format,
+            target,
+            linktype=source.linktype,
+            snaplen=source.snaplen,
+            precision=precision,
+            interfaces=source.interfaces,
+        )
+        limits = DumpLimits(max_bytes, max_packets, len(chosen.header()))
+        self._check_usable()
+        with self._reading:
+            self._check_no_dump()
+            writer = await open_in_thread(lambda: open_writer(target, chosen, rotate=rotate))
+            try:
+                self._check_open()
+                if self._hand.left:
+                    self._live.put_back(self._hand.deliver(None))
+                self._hand.drop()
+                self._dump = start_dump(self._live, writer, limits, target)
+            except BaseException:
+                writer.close()
+                raise
+            return self._dump
+
+    def _check_no_dump(self) -> None:
+        if self._dump is not None:
+            if not self._dump.ended:
+                raise anyio.BusyResourceError("reading from")
+            self._dump = None
+
+    def _read_nowait(self) -> PacketBatch | None:
+        self._check_no_dump()
+        return super()._read_nowait()
+
+    async def _release(self) -> None:
+        if self._dump is not None:
+            await run_surely(self._dump._join)
+        await super()._release()
+
+    def __del__(self) -> None:
+        dump: LiveDump | None = getattr(self, "_dump", None)
+        if dump is not None:
+            dump._close()
+        super().__del__()
+
     # -- waiting ---------------------------------------------------------------------------------
+
+    def _look_again(self) -> None:
+        # Who waits for packets has to notice that the device is down or gone, or that some were
+        # read already.
+        self._waiting.cancel()
+        if self._dump is not None:
+            self._dump._wake()
 
     async def _wait(self) -> None:
         if pause := self._live.pause():
@@ -165,8 +265,6 @@ class LiveCapture(Capture):
             return
         # A readable descriptor may have no packet: whoever waits reads, and waits again.
         fd, timeout = self._live.readiness()
-        if timeout is not None:
-            timeout = min(max(timeout, SHORTEST_POLL), LONGEST_POLL)
         with anyio.move_on_after(timeout) as self._waiting:
             await (anyio.sleep_forever() if fd < 0 else anyio.wait_readable(fd))
 
@@ -232,7 +330,7 @@ async def open_live(
     source = await open_in_thread(lambda: LiveSource(device, options, filter))
     try:
         for message in source.warnings:
-            warnings.warn(message, PcapWarning, stacklevel=2)
+            warn_user(message)
     except BaseException:
         source.close()
         raise

@@ -243,7 +243,8 @@ def merge(*captures: Capture, names: Sequence[str] | None = None, max_delay: flo
         ValueError: If there is no capture, one is there twice, there are not as many names, or
             `max_delay` is negative.
         anyio.ClosedResourceError: If a capture is closed.
-        anyio.BusyResourceError: If a task is reading from one, or a merge is.
+        anyio.BusyResourceError: If a task is reading from one, or another merge, or a dump in the
+            background.
     """
     if not captures:
         raise ValueError("a merge needs a capture")
@@ -258,6 +259,8 @@ def merge(*captures: Capture, names: Sequence[str] | None = None, max_delay: flo
         raise ValueError(f"max_delay must not be negative, as {max_delay} is")
     for capture in captures:
         capture._check_usable()
+        if isinstance(capture, LiveCapture):
+            capture._check_no_dump()
     return Merge(captures, names, max_delay)
 
 

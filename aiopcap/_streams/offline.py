@@ -13,6 +13,7 @@ from aiopcap._core.bytesource import Readable, Waiting, open_bytes
 from aiopcap._core.daemon import Daemon
 from aiopcap._core.errors import copy_of
 from aiopcap._core.filter import Filter
+from aiopcap._core.interfaces import Interface, Section
 from aiopcap._core.packet import Packet
 from aiopcap._core.savefile import SavefileSource
 from aiopcap._streams._threads import open_in_thread
@@ -113,6 +114,24 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
     def timestamp_precision(self) -> int:
         """The digits of a second in the file's time stamps: 6 or 9."""
         return self._file.timestamp_precision
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces of a pcapng file, of all sections, as far as it was read.
+
+        At most the first 65536; and of all options together 16 MiB.
+        """
+        return self._file.interfaces
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The sections of a pcapng file, as far as it was read; at most the first 65536."""
+        return tuple(self._file.descriptions.sections)
+
+    @property
+    def skipped_blocks(self) -> int:
+        """How many blocks of a pcapng file had a type that is not read, as far as it was read."""
+        return self._file.skipped_blocks
 
     async def _wait(self) -> None:
         await self._fetching.wait()

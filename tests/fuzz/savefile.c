@@ -67,56 +67,67 @@ static uint64_t mixed(uint64_t digest, const void *data, size_t length)
     return digest;
 }
 
-static void add_rows(outcome *result, const aiopcap_batch *batch)
+static void add_rows(outcome *result, const aiopcap_batch *batch, uint32_t linktype)
 {
     uint32_t row;
 
     for (row = 0; row < batch->count; row++) {
         uint32_t offset = batch->offsets[row], captured = batch->captured_lengths[row];
+        uint32_t options = batch->options_lengths[row];
+        size_t padded = (size_t)offset + captured + (-captured & 3);
 
         require(offset <= batch->used && captured <= batch->used - offset,
                 "a packet lies in what was consumed");
         result->digest = mixed(result->digest, &batch->timestamps_ns[row], 8);
         result->digest = mixed(result->digest, &batch->wire_lengths[row], 4);
         result->digest = mixed(result->digest, &captured, 4);
+        result->digest = mixed(result->digest, &linktype, 4);
         result->digest = mixed(result->digest, batch->data + offset, captured);
+        require(options == 0 || (padded <= batch->used && options <= batch->used - padded),
+                "options lie in what was consumed");
+        result->digest = mixed(result->digest, batch->data + padded, options);
         result->packets++;
     }
 }
 
-/* A batch that can be written is written: into room of its size, and into less. */
+/* A batch that can be written is written: in two goes into room of its size, and into less. */
 static void write_rows(const aiopcap_batch *batch)
 {
-    size_t room = 0, used = 0, less;
-    uint32_t row;
+    size_t room = 0, used = 0, rest = 0, less;
+    uint32_t row, half;
     uint8_t *out;
 
     if (aiopcap_check_rows(batch, 262144, &row, &room) != AIOPCAP_ROW_FINE)
         return;
     out = malloc(room ? room : 1);
     require(out != NULL, "there is memory");
-    row = aiopcap_encode_rows(batch, (int)any(2), out, room, &used);
+    half = any(batch->count + 1);
+    row = aiopcap_encode_rows(batch, 0, half, (int)any(2), out, room, &used);
+    require(row == half, "no more rows than asked for");
+    row = aiopcap_encode_rows(batch, half, UINT32_MAX, (int)any(2), out + used, room - used, &rest);
+    used += rest;
     require(row == batch->count && used == room, "records need the room that they say");
-    require(aiopcap_whole_records(out, used) == used, "whole records are whole");
+    require(aiopcap_whole_records(out, used, UINT32_MAX) == used, "whole records are whole");
     less = room ? any((uint32_t)room) : 0;
-    require(aiopcap_whole_records(out, less) <= less, "what is cut is shorter");
+    require(aiopcap_whole_records(out, less, any(UINT32_MAX)) <= less, "what is cut is shorter");
     free(out);
     out = malloc(less ? less : 1);
     require(out != NULL, "there is memory");
-    row = aiopcap_encode_rows(batch, (int)any(2), out, less, &used);
+    row = aiopcap_encode_rows(batch, 0, batch->count, (int)any(2), out, less, &used);
     require(row <= batch->count && used <= less, "only what fits is written");
-    require(aiopcap_whole_records(out, used) == used, "and in whole records");
+    require(aiopcap_whole_records(out, used, UINT32_MAX) == used, "and in whole records");
     free(out);
 }
 
 static outcome read_content(const uint8_t *bytes, size_t length, int in_pieces)
 {
     static int64_t timestamps_ns[ROWS];
-    static uint32_t offsets[ROWS], captured[ROWS], wire[ROWS], interfaces[ROWS];
+    static uint32_t offsets[ROWS], captured[ROWS], wire[ROWS], interfaces[ROWS], options[ROWS];
     aiopcap_savefile *file = aiopcap_savefile_new();
     aiopcap_batch batch = {
         .timestamps_ns = timestamps_ns, .offsets = offsets, .captured_lengths = captured,
         .wire_lengths = wire, .interfaces = interfaces,
+        .options_lengths = options,
     };
     outcome result = {0xcbf29ce484222325u, 0, 0};
     size_t start = 0, end = in_pieces ? 0 : length;
@@ -132,6 +143,7 @@ static outcome read_content(const uint8_t *bytes, size_t length, int in_pieces)
         memcpy(copy, bytes + start, piece);
         batch.capacity = !in_pieces ? ROWS : file->ready ? 1 + any(5) : any(2);
         batch.data = copy;
+        memset(options, 0, sizeof options);     /* a reader of what has none leaves it alone */
         status = aiopcap_savefile_scan(file, copy, piece, at_end, &batch, &consumed, &wanted);
         batch.size = batch.used = consumed;
         require(consumed <= piece, "no more is consumed than there is");
@@ -139,7 +151,7 @@ static outcome read_content(const uint8_t *bytes, size_t length, int in_pieces)
         require(status >= 0 || file->error[0] != '\0', "an error has words");
         require(file->format != AIOPCAP_FORMAT_PCAPNG || batch.count == 0
                     || file->interface_count > 0, "packets have an interface");
-        add_rows(&result, &batch);
+        add_rows(&result, &batch, file->rows_linktype);
         write_rows(&batch);
         free(copy);
         start += consumed;

@@ -34,6 +34,7 @@ USES: list[Callable[[aiopcap.LiveCapture], Any]] = [
     lambda capture: capture.set_datalink(LinkType.EN10MB),
     lambda capture: capture.fileno(),
     lambda capture: capture.dump_open(os.devnull),
+    lambda capture: capture.live_dump(os.devnull),
 ]
 
 
@@ -119,6 +120,41 @@ async def end_in_child() -> None:
         await capture.aclose()
 
 
+async def dump_in_parent(savefile: str) -> None:
+    """The parent's dump goes on, whatever the child does with its copy."""
+    with veth_pair() as veth:
+        capture = await open_live(veth.near)
+        dump = await capture.live_dump(savefile)
+
+        def use() -> None:
+            nonlocal capture, dump
+            for function in (dump.wait, dump.stop):
+                try:
+                    _step(function())
+                except RuntimeError as error:
+                    if "fork" not in str(error):
+                        raise
+                else:
+                    raise AssertionError(function)
+            warnings.simplefilter("ignore", ResourceWarning)
+            del capture, dump
+            gc.collect()
+
+        for start in range(0, 100, 10):
+            veth.send(numbered(10, start=start))
+            in_child(use)
+            child = multiprocessing.get_context("fork").Process(target=gc.collect)
+            child.start()
+            child.join()
+            assert child.exitcode == 0
+        with anyio.fail_after(10):
+            while dump.packets < 100:
+                await anyio.lowlevel.checkpoint()
+        assert not dump.ended
+        assert (await dump.stop()).packets == 100
+        await capture.aclose()
+
+
 async def _receive(capture: aiopcap.LiveCapture, expected: list[int]) -> None:
     seen = []
     with anyio.fail_after(10):
@@ -130,4 +166,4 @@ async def _receive(capture: aiopcap.LiveCapture, expected: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(use_in_child, use_in_child_with_packets_in_hand, end_in_child)
+    main(use_in_child, use_in_child_with_packets_in_hand, end_in_child, dump_in_parent)

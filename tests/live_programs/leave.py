@@ -3,6 +3,7 @@
 import sys
 
 import anyio
+import anyio.lowlevel
 
 import aiopcap
 from aiopcap import LinkType, open_live
@@ -28,6 +29,18 @@ async def with_everything_open(savefile: str) -> None:
     _kept.append(dumper)
     # A cycle, so that the garbage collector finds it last.
     _kept.append(_kept)
+
+
+async def with_a_dump(savefile: str) -> None:
+    """The interpreter ends while a thread writes what a capture sees."""
+    veth = Veth()
+    capture = await open_live(veth.near)
+    dump = await capture.live_dump(savefile)
+    _kept.extend((veth, capture, dump))
+    veth.send(numbered(100))
+    with anyio.fail_after(10):
+        while dump.packets < 100:
+            await anyio.lowlevel.checkpoint()
 
 
 class _LeaveError(Exception):
@@ -64,4 +77,4 @@ async def by_interrupt(device: str) -> None:
 
 
 if __name__ == "__main__":
-    main(with_everything_open, with_a_task_cancelled, by_interrupt)
+    main(with_everything_open, with_a_dump, with_a_task_cancelled, by_interrupt)

@@ -125,7 +125,6 @@ class _Pcapng:
         self._content = content
         self._sign = "<"
         self._interfaces: list[_Interface] = []
-        self._linktype: int | None = None
 
     def _numbers(self, code: str, data: bytes, at: int = 0) -> tuple[int, ...]:
         if at + struct.calcsize("=" + code) > len(data):
@@ -142,8 +141,6 @@ class _Pcapng:
                 self._interface(body)
             elif kind in (2, 3, 6):
                 yield self._packet(kind, body)
-        if self._linktype is None:
-            raise _EndError("invalid")
 
     def _block(self, position: int) -> tuple[int, bytes, int]:
         content = self._content
@@ -190,15 +187,9 @@ class _Pcapng:
                 units_per_second = base**exponent
             elif code == 14 and length == 8:
                 (offset_s,) = self._numbers("q", value)
-        if self._linktype is None:
-            self._linktype = linktype
-        elif linktype != self._linktype:
-            raise _EndError("invalid")
         self._interfaces.append(_Interface(linktype, snaplen, units_per_second, offset_s))
 
     def _packet(self, kind: int, body: bytes) -> Record:
-        if self._linktype is None:
-            raise _EndError("invalid")
         number, units, captured = 0, 0, None
         if kind == 3:
             (length,) = self._numbers("I", body)
@@ -213,7 +204,7 @@ class _Pcapng:
         interface = self._interfaces[number]
         if captured is None:
             captured = min(length, interface.snaplen) if interface.snaplen else length
-        if start + captured > len(body) or captured > _limit(self._linktype, interface.snaplen):
+        if start + captured > len(body) or captured > _limit(interface.linktype, interface.snaplen):
             raise _EndError("invalid")
         timestamp_ns = 0
         if kind != 3:
