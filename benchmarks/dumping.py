@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.fairness import while_dumping
 from benchmarks.flood import Hosts, hosts
 from benchmarks.report import Result, in_turn, paired_ratio, print_table, spread
 from benchmarks.run import Settings, child_command
@@ -24,7 +25,7 @@ def run(settings: Settings) -> list[Result]:
         for kind, packets in (("small", 400_000), ("imix", 200_000)):
             count = packets // (4 if settings.quick else 1)
             results += _flood(link, kind, count, settings)
-    return results
+    return results + while_dumping(settings)
 
 
 def _flood(link: Hosts, kind: str, count: int, settings: Settings) -> list[Result]:

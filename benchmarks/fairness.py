@@ -11,17 +11,23 @@ from benchmarks.run import Report, Settings, child_command, report_of
 from benchmarks.savefiles import IMIX, warm, write_savefile, write_schedule
 from benchmarks.wire import Wire
 
-__all__ = ["run", "while_sending"]
+__all__ = ["run", "while_dumping", "while_sending"]
 
 _BACKENDS = ("asyncio", "trio")
 _P99_BOUND_MS = 5.0
 _GIB = 1 << 30
+_MIB = 1 << 20
+# The dumper's own buffers of 2 MiB, what its thread needs, and what the allocator keeps.
+_DUMPER_BOUND_MIB = 4.0
 _NAMES = {
     "nothing": "nothing (the machine's own noise)",
     "file-each": "savefile, async for",
     "file-batches": "savefile, batches()",
     "live-each": "flood, async for",
     "live-batches": "flood, batches()",
+    "dump-each-wait": "slow disk, send one by one",
+    "dump-batches-wait": "slow disk, send_batch",
+    "dump-batches-drop": "slow disk, send_batch, dropping",
     "topspeed": "transmit at top speed",
     "sync": "transmit on a schedule",
     "each": "send one by one",
@@ -82,6 +88,27 @@ def while_sending(link: Wire, path: Path, settings: Settings) -> list[Result]:
                 report = link.send(partial(report_of, command))
                 reports.setdefault((way, backend), []).append(report)
     return _conclude(reports, rounds)
+
+
+def while_dumping(settings: Settings) -> list[Result]:
+    """Measure beside a dumper on a slow disk, and the memory that it takes."""
+    seconds = 2.0 if settings.quick else 5.0
+    rounds = settings.rounds(3)
+    path = settings.folder / "frames.pcap"
+    write_savefile(path, IMIX, packets=2000)
+    reports: dict[Key, list[Report]] = {}
+    for _ in range(rounds):
+        for backend in _BACKENDS:
+            for way in ("each-wait", "batches-wait", "batches-drop"):
+                argv = child_command("tick_dumping", backend, *way.split("-"), path, seconds)
+                reports.setdefault((f"dump-{way}", backend), []).append(report_of(argv))
+    path.unlink()
+    results = _conclude(reports, rounds)
+    for (way, backend), runs in reports.items():
+        growth = median(report["growth"] for report in runs) / _MIB
+        what = f"memory, {_NAMES[way]}, {backend}"
+        results.append(Result("slow disk", what, growth, "MiB", _DUMPER_BOUND_MIB))
+    return results
 
 
 def _conclude(reports: dict[Key, list[Report]], rounds: int) -> list[Result]:

@@ -17,7 +17,7 @@ import aiopcap
 _KIB = 1024
 
 
-def _resident(key: str) -> int:
+def resident(key: str) -> int:
     """A line of /proc/self/status, in bytes: ``VmRSS`` is now, ``VmHWM`` the peak."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
@@ -25,15 +25,15 @@ def _resident(key: str) -> int:
     raise LookupError(key)
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
 async def _read(way: str, path: str) -> None:
     count = 0
     gc.collect()
-    _forget_peak()
-    start = _resident("VmRSS")
+    forget_peak()
+    start = resident("VmRSS")
     async with await aiopcap.open_offline(path) as capture:
         if way == "each":
             async for _ in capture:
@@ -41,7 +41,7 @@ async def _read(way: str, path: str) -> None:
         else:
             async for batch in capture.batches():
                 count += len(batch)
-    print(json.dumps({"packets": count, "growth": _resident("VmHWM") - start}))
+    print(json.dumps({"packets": count, "growth": resident("VmHWM") - start}))
 
 
 def main() -> None:
