@@ -28,6 +28,7 @@ from aiopcap._core.errors import (
     FrameSizeError,
     InterfaceDownError,
     InterfaceGoneError,
+    MissingExtraError,
     NoSuchDeviceError,
     PcapError,
     PcapWarning,
@@ -100,6 +101,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     "SavefileError",
     "SavefileWriteError",
     "TruncatedSavefileError",
+    "MissingExtraError",
     "PcapWarning",
     # versions
     "__version__",

@@ -9,6 +9,7 @@ when it is slower than the packets come, and memory has a bound whatever it does
 
 import struct
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class SavefileWriter:
     # -- packets ---------------------------------------------------------------------------------
 
     def tell(self) -> int:
-        """Return the file's length in bytes, with what is still in the buffers."""
+        """Return the file's length in bytes, uncompressed, with what is still in the buffers."""
         return self._handed_over + self._filling.used
 
     def append(self, packet: Packet) -> bool:
@@ -140,20 +141,24 @@ class SavefileWriter:
         """Whether the thread is still writing; the buffer cannot be handed over then."""
         return self._writing is not None and not self._writing.done()
 
-    def hand_over(self) -> None:
-        """Have the thread write the buffer, and go on with the other."""
+    def hand_over(self, then: Callable[[], None] | None = None) -> None:
+        """Have the thread write the buffer, and then do something; go on with the other buffer."""
         self.check()
         full = self._filling
-        if full.used == 0:
+        if full.used == 0 and then is None:
             return
         self._filling = self._spare or RecordBuffer(nanoseconds=self._nanoseconds)
         self._spare = full
         self._handed_over += full.used
         try:
-            self._writing = self._thread.submit(self._write, full)
+            self._writing = self._thread.submit(self._write, full, then)
         except RuntimeError:
             # The interpreter is on its way out and starts no more threads.
-            self._write(full)
+            self._write(full, then)
+
+    def flush(self) -> None:
+        """Have the thread write the buffer, so that others can read all that is written."""
+        self.hand_over(self._target.flush)
 
     def wait(self) -> None:
         """Block until the thread has written what it was given."""
@@ -204,7 +209,7 @@ class SavefileWriter:
     def _write_rest(self) -> None:
         self.wait()
         if not self._reported:
-            self.hand_over()
+            self.hand_over(self._target.finish)
             self.wait()
             self.check()
 
@@ -220,13 +225,15 @@ class SavefileWriter:
         except OSError as exc:
             raise SavefileWriteError.of(exc, self._target.name) from exc
 
-    def _write(self, buffer: RecordBuffer) -> None:
+    def _write(self, buffer: RecordBuffer, then: Callable[[], None] | None) -> None:
         # In the thread. Whatever a file object raises has to reach the one who sends.
         done = 0
         try:
             with buffer.view() as view:
                 while done < len(view):
                     done += self._target.write(view[done:])
+            if then is not None:
+                then()
         except OSError as exc:
             self._failure = SavefileWriteError.of(exc, self._target.name)
         except Exception as exc:

@@ -246,12 +246,14 @@ class Capture(UnreliableObjectReceiveStream[Packet]):
         """The most bytes of a packet that are captured."""
         return self._source.snaplen
 
-    async def dump_open(self, target: Writable, *, precision: str = "nano") -> Dumper:
+    async def dump_open(
+        self, target: Writable, *, precision: str = "nano", compression: str | None = "auto"
+    ) -> Dumper:
         """Open a savefile for packets of this capture; see `aiopcap.dump_open`."""
         self._check_usable()
         source = self._source
         format = SavefileFormat(source.linktype, source.snaplen, precision, source.checksum_bits)
-        return await open_dumper(target, format)
+        return await open_dumper(target, format, compression)
 
     async def aclose(self) -> None:
         """Close the capture and free everything; a checkpoint.

@@ -10,6 +10,7 @@ from anyio.abc import ObjectSendStream
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable, open_target
+from aiopcap._core.compression import compressed, compressor_for
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.writer import SavefileFormat, SavefileWriter
@@ -87,7 +88,9 @@ class Dumper(ObjectSendStream[Packet]):
                 await self._hand_over()
 
     async def flush(self, *, sync: bool = False) -> None:
-        """Write what is in the buffer; a checkpoint.
+        """Write what is in the buffer, for others to read; a checkpoint.
+
+        A compressed file can be read up to there too, for which it grows a little.
 
         Args:
             sync: Return only when the bytes are on the disk (fsync(2)).
@@ -99,13 +102,17 @@ class Dumper(ObjectSendStream[Packet]):
         await anyio.lowlevel.checkpoint()
         async with self._lock:
             self._check_open()
-            await self._hand_over()
+            await self._settle()
+            self._writer.flush()
             await self._settle()
             if sync:
                 await to_thread.run_sync(self._writer.sync)
 
     def tell(self) -> int:
-        """Return the length of the file in bytes, with what is still in the buffer."""
+        """Return the length of the file in bytes, with what is still in the buffer.
+
+        It is what the file has uncompressed.
+        """
         return self._writer.tell()
 
     async def aclose(self) -> None:
@@ -160,8 +167,13 @@ async def dump_open(
     linktype: LinkType | int,
     snaplen: int = 262144,
     precision: str = "nano",
+    compression: str | None = "auto",
 ) -> Dumper:
     """Open a savefile for writing, in pcap format.
+
+    A compressed file is complete after `Dumper.aclose`, and readable as far as it was flushed
+    before. After a write error it ends anywhere, and what can be decompressed of it may end inside
+    a record.
 
     Args:
         target: A path (created, or emptied), "-" for standard output, a file descriptor or a
@@ -169,19 +181,27 @@ async def dump_open(
         linktype: What every packet begins with.
         snaplen: The most bytes of a packet, as the file's header says.
         precision: "nano" for nanosecond time stamps, "micro" for readers that know only those.
+        compression: "gzip", "xz", "zstd", "lz4", or None for none; "auto" goes by the end of a
+            path: .gz, .xz, .zst, .lz4. zstd (before Python 3.14) and lz4 need the extra
+            `aiopcap[compression]`.
 
     Raises:
         OSError: If the path cannot be opened for writing.
         ValueError: If an argument is out of range.
+        MissingExtraError: If the compression needs the extra.
     """
-    return await open_dumper(target, SavefileFormat(LinkType(linktype), snaplen, precision))
+    format = SavefileFormat(LinkType(linktype), snaplen, precision)
+    return await open_dumper(target, format, compression)
 
 
-async def open_dumper(target: Writable, format: SavefileFormat) -> Dumper:
+async def open_dumper(
+    target: Writable, format: SavefileFormat, compression: str | None = "auto"
+) -> Dumper:
     """Open a savefile for writing, in a format that was checked before the file is emptied."""
 
     def opened() -> SavefileWriter:
-        return SavefileWriter(open_target(target), format)
+        compressor = compressor_for(target, compression)
+        return SavefileWriter(compressed(open_target(target), compressor), format)
 
     name: Any = target if isinstance(target, str) else getattr(target, "name", target)
     return Dumper(await open_in_thread(opened), str(name))

@@ -1,0 +1,258 @@
+"""Compressed savefiles, decompressed while they are read and compressed while they are written."""
+
+import os
+from collections.abc import Iterator
+
+from aiopcap._core.bytesource import ByteSource, Waiting
+from aiopcap._core.bytetarget import ByteTarget, Writable
+from aiopcap._core.codecs import (
+    MAGIC_BYTES,
+    Codec,
+    Compressor,
+    Decompressor,
+    codec_called,
+    codec_of_bytes,
+    codec_of_name,
+)
+from aiopcap._core.errors import SavefileError, TruncatedSavefileError
+
+# One read(2) of a compressed file.
+READ_BYTES = 128 * 1024
+
+# The most content that one step of decompressing makes. A step that meets damage loses what it made
+# before it, so they are small.
+PIECE_BYTES = 16 * 1024
+
+# Of the last bytes of a read each is a step of its own: where the file ends with them, they are its
+# checksums, and a wrong one costs no content.
+TAIL_BYTES = 64
+
+# The most content of one read from a pipe, which is decompressed in the event loop.
+POLL_BYTES = 64 * 1024
+
+
+class DecompressedBytes:
+    """The bytes of a source, decompressed when they are compressed.
+
+    Args:
+        source: Owned.
+
+    Attributes:
+        compression: The name of the format, when so much was read that it shows; None when the
+            bytes are not compressed.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        self.name = source.name
+        self.waiting = source.waiting
+        self.steady = source.steady
+        self.compression: str | None = None
+        self._source = source
+        self._head: bytes | None = b""
+        # Where they are compressed: what is in them, what of that has to go first, and last.
+        self._content: Iterator[bytes | None] | None = None
+        self._piece = b""
+        self._failure: Exception | None = None
+        if source.waiting is Waiting.NEVER:
+            head = bytearray(MAGIC_BYTES)
+            self._head = bytes(head[: source.readinto(memoryview(head))])
+            if codec_of_bytes(self._head) is not None:
+                # Little memory may hold much.
+                self.waiting = Waiting.BLOCK
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        """Read, decompress, and copy what came of it.
+
+        None means that nothing is there now, or that what was read had no content: wait, then
+        call again.
+
+        Raises:
+            TruncatedSavefileError: If compressed data ends too early, after all that is there.
+            SavefileError: If it is damaged, after what is before.
+            MissingExtraError: If a package for the format is not installed.
+        """
+        if self._head is not None:
+            return self._begin(buffer, self._head)
+        if self._content is not None:
+            return self._fill(buffer, self._content)
+        return self._source.readinto(buffer)
+
+    def fileno(self) -> int:
+        """Return the source's descriptor."""
+        return self._source.fileno()
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _begin(self, buffer: memoryview, head: bytes) -> int | None:
+        """Find out what the bytes are, for which all that is read is kept until then."""
+        count = len(head)
+        buffer[:count] = head
+        while count < MAGIC_BYTES:
+            more = self._source.readinto(buffer[count:])
+            if more is None:
+                self._head = bytes(buffer[:count])
+                return None
+            if more == 0:
+                break
+            count += more
+        self._head = None
+        codec = codec_of_bytes(bytes(buffer[: min(count, MAGIC_BYTES)]))
+        if codec is None:
+            return count
+        self.compression = codec.name
+        self._content = _content(self._source, codec, bytes(buffer[:count]))
+        return self._fill(buffer, self._content)
+
+    def _fill(self, buffer: memoryview, content: Iterator[bytes | None]) -> int | None:
+        if self._failure is not None:
+            raise self._failure
+        room = len(buffer) if self.waiting is not Waiting.POLL else min(len(buffer), POLL_BYTES)
+        filled = 0
+        while filled < room:
+            try:
+                piece = self._piece or next(content, b"")
+            except Exception as exc:
+                if not filled:
+                    raise
+                self._failure = exc
+                break
+            if not piece:
+                return filled if filled or piece is not None else None
+            count = min(room - filled, len(piece))
+            buffer[filled : filled + count] = piece[:count]
+            self._piece = piece[count:]
+            filled += count
+        return filled
+
+
+def _content(source: ByteSource, codec: Codec, head: bytes) -> Iterator[bytes | None]:
+    """Yield what is in the members of a compressed file, one behind another.
+
+    None stands for a read that gave nothing, or nothing with content.
+    """
+    where = f"{source.name}: " if source.name else ""
+    decompressor: Decompressor | None = None
+    data: bytes | None = head
+    while data != b"":
+        fruitful = False
+        for step in _steps(data or b""):
+            rest = step
+            while rest:
+                if decompressor is None:
+                    # What disks and tapes fill a block with.
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
+                        break
+                    decompressor = codec.decompressor()
+                try:
+                    for piece in _pieces(decompressor, rest):
+                        fruitful = True
+                        yield piece
+                except codec.damage as exc:
+                    raise SavefileError(f"{where}damaged {codec.name} data: {exc}") from exc
+                rest = b""
+                if decompressor.eof:
+                    rest, decompressor = decompressor.unused_data or b"", None
+        if not fruitful:
+            yield None
+        data = _read(source)
+    if decompressor is not None:
+        raise TruncatedSavefileError(f"{where}truncated {codec.name} data")
+
+
+def _read(source: ByteSource) -> bytes | None:
+    buffer = bytearray(READ_BYTES)
+    count = source.readinto(memoryview(buffer))
+    return None if count is None else bytes(buffer[:count])
+
+
+def _steps(data: bytes) -> Iterator[bytes]:
+    tail = max(len(data) - TAIL_BYTES, 0)
+    for start in range(0, tail, PIECE_BYTES):
+        yield data[start : min(start + PIECE_BYTES, tail)]
+    for at in range(tail, len(data)):
+        yield data[at : at + 1]
+
+
+def _pieces(decompressor: Decompressor, data: bytes) -> Iterator[bytes]:
+    piece = decompressor.decompress(data, PIECE_BYTES)
+    while piece:
+        yield piece
+        # There may be more in it, though all that was read is.
+        full = len(piece) == PIECE_BYTES and not decompressor.eof
+        piece = decompressor.decompress(b"", PIECE_BYTES) if full else b""
+
+
+class CompressedTarget:
+    """Compresses what is written, for another target.
+
+    Args:
+        target: Owned.
+        compressor: For this target alone.
+    """
+
+    def __init__(self, target: ByteTarget, compressor: Compressor) -> None:
+        self.name = target.name
+        self._target = target
+        self._compressor = compressor
+
+    def write(self, data: memoryview) -> int:
+        """Compress all of it, and write what is ready."""
+        self._write(self._compressor.compress(data))
+        return len(data)
+
+    def cut(self, surplus: int) -> None:
+        """Do nothing: what is compressed cannot be taken back, so the file ends where it ends."""
+
+    def flush(self) -> None:
+        """Write what makes everything so far readable."""
+        self._write(self._compressor.flush())
+        self._target.flush()
+
+    def finish(self) -> None:
+        """Complete the compressed file."""
+        self._write(self._compressor.finish())
+        self._target.finish()
+
+    def sync(self) -> None:
+        """Return when what was written is on the disk."""
+        self._target.sync()
+
+    def close(self) -> None:
+        """Close the target; what was not flushed is lost."""
+        self._target.close()
+
+    def _write(self, compressed: bytes) -> None:
+        rest = memoryview(compressed)
+        while rest:
+            rest = rest[self._target.write(rest) :]
+
+
+def compressor_for(target: Writable, compression: str | None) -> Compressor | None:
+    """Return what compresses a file that is to be written; None for none.
+
+    Args:
+        target: What `dump_open` takes.
+        compression: A format's name, "auto" for what the suffix of a path says, or None.
+
+    Raises:
+        ValueError: If no format has that name.
+        MissingExtraError: If a package for it is not installed.
+    """
+    if compression is None:
+        return None
+    if compression != "auto":
+        return codec_called(compression).compressor()
+    if not isinstance(target, str | os.PathLike):
+        return None
+    codec = codec_of_name(os.fsdecode(target))
+    return None if codec is None else codec.compressor()
+
+
+def compressed(target: ByteTarget, compressor: Compressor | None) -> ByteTarget:
+    """Return the target, behind the compressor where there is one."""
+    return target if compressor is None else CompressedTarget(target, compressor)
