@@ -16,8 +16,12 @@ from aiopcap._core.codecs import (
 )
 from aiopcap._core.errors import SavefileError, TruncatedSavefileError
 
-# One read(2) of a compressed file.
+# One read(2) of a compressed file, and of a pipe, which is decompressed in the event loop.
 READ_BYTES = 128 * 1024
+PIPE_READ_BYTES = 4 * 1024
+
+# The most content that one read gives from a pipe.
+PIPE_CONTENT_BYTES = 64 * 1024
 
 # The most content that one step of decompressing makes. A step that meets damage loses what it made
 # before it, so they are small.
@@ -26,9 +30,6 @@ PIECE_BYTES = 16 * 1024
 # Of the last bytes of a read each is a step of its own: where the file ends with them, they are its
 # checksums, and a wrong one costs no content.
 TAIL_BYTES = 64
-
-# The most content of one read from a pipe, which is decompressed in the event loop.
-POLL_BYTES = 64 * 1024
 
 
 class DecompressedBytes:
@@ -49,10 +50,7 @@ class DecompressedBytes:
         self.compression: str | None = None
         self._source = source
         self._head: bytes | None = b""
-        # Where they are compressed: what is in them, what of that has to go first, and last.
-        self._content: Iterator[bytes | None] | None = None
-        self._piece = b""
-        self._failure: Exception | None = None
+        self._members: Members | None = None
         if source.waiting is Waiting.NEVER:
             head = bytearray(MAGIC_BYTES)
             self._head = bytes(head[: source.readinto(memoryview(head))])
@@ -61,9 +59,9 @@ class DecompressedBytes:
                 self.waiting = Waiting.BLOCK
 
     def readinto(self, buffer: memoryview) -> int | None:
-        """Read, decompress, and copy what came of it.
+        """Read once, decompress, and copy what comes of it.
 
-        None means that nothing is there now, or that what was read had no content: wait, then
+        None means that nothing is there now, or that what was read has no content: wait, then
         call again.
 
         Raises:
@@ -73,9 +71,18 @@ class DecompressedBytes:
         """
         if self._head is not None:
             return self._begin(buffer, self._head)
-        if self._content is not None:
-            return self._fill(buffer, self._content)
-        return self._source.readinto(buffer)
+        if self._members is None:
+            return self._source.readinto(buffer)
+        if count := self._members.readinto(buffer[: self._room]):
+            return count
+        read = self._source.readinto(self._inflow)
+        if read is None:
+            return None
+        if read == 0:
+            self._members.end()
+            return 0
+        self._members.feed(bytes(self._inflow[:read]))
+        return self._members.readinto(buffer[: self._room]) or None
 
     def fileno(self) -> int:
         """Return the source's descriptor."""
@@ -84,8 +91,6 @@ class DecompressedBytes:
     def close(self) -> None:
         """Close the source."""
         self._source.close()
-
-    # -- inside ----------------------------------------------------------------------------------
 
     def _begin(self, buffer: memoryview, head: bytes) -> int | None:
         """Find out what the bytes are, for which all that is read is kept until then."""
@@ -100,74 +105,92 @@ class DecompressedBytes:
                 break
             count += more
         self._head = None
-        codec = codec_of_bytes(bytes(buffer[: min(count, MAGIC_BYTES)]))
+        read = bytes(buffer[:count])
+        codec = codec_of_bytes(read)
         if codec is None:
             return count
+        piped = self.waiting is Waiting.POLL
+        self._inflow = memoryview(bytearray(PIPE_READ_BYTES if piped else READ_BYTES))
+        self._room = PIPE_CONTENT_BYTES if piped else None
         self.compression = codec.name
-        self._content = _content(self._source, codec, bytes(buffer[:count]))
-        return self._fill(buffer, self._content)
+        self._members = Members(codec, self.name)
+        self._members.feed(read)
+        return self._members.readinto(buffer[: self._room]) or None
 
-    def _fill(self, buffer: memoryview, content: Iterator[bytes | None]) -> int | None:
+
+class Members:
+    """The members of a compressed file, one behind another, and what they contain.
+
+    Args:
+        codec: Their format.
+        name: The file's, for error texts.
+    """
+
+    def __init__(self, codec: Codec, name: str | None) -> None:
+        self._codec = codec
+        self._where = f"{name}: " if name else ""
+        self._decompressor: Decompressor | None = None  # there is none between members
+        self._pieces: Iterator[bytes] = iter(())
+        self._piece = b""
+        self._failure: Exception | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take more of the file, when all content of what came before was read."""
+        self._pieces = self._decompressed(data)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Copy content; 0 when there is no more in what was fed.
+
+        Raises:
+            SavefileError: If the data is damaged, after what is before.
+        """
         if self._failure is not None:
             raise self._failure
-        room = len(buffer) if self.waiting is not Waiting.POLL else min(len(buffer), POLL_BYTES)
         filled = 0
-        while filled < room:
+        while filled < len(buffer):
             try:
-                piece = self._piece or next(content, b"")
-            except Exception as exc:
+                piece = self._piece or next(self._pieces, b"")
+            except SavefileError as exc:
                 if not filled:
                     raise
                 self._failure = exc
                 break
             if not piece:
-                return filled if filled or piece is not None else None
-            count = min(room - filled, len(piece))
+                break
+            count = min(len(buffer) - filled, len(piece))
             buffer[filled : filled + count] = piece[:count]
             self._piece = piece[count:]
             filled += count
         return filled
 
+    def end(self) -> None:
+        """Check that the file may end here.
 
-def _content(source: ByteSource, codec: Codec, head: bytes) -> Iterator[bytes | None]:
-    """Yield what is in the members of a compressed file, one behind another.
+        Raises:
+            TruncatedSavefileError: If it may not.
+        """
+        if self._decompressor is not None:
+            raise TruncatedSavefileError(f"{self._where}truncated {self._codec.name} data")
 
-    None stands for a read that gave nothing, or nothing with content.
-    """
-    where = f"{source.name}: " if source.name else ""
-    decompressor: Decompressor | None = None
-    data: bytes | None = head
-    while data != b"":
-        fruitful = False
-        for step in _steps(data or b""):
+    def _decompressed(self, data: bytes) -> Iterator[bytes]:
+        for step in _steps(data):
             rest = step
             while rest:
-                if decompressor is None:
-                    # What disks and tapes fill a block with.
+                if self._decompressor is None:
+                    # Disks and tapes are filled up with zeros.
                     rest = rest.lstrip(b"\0")
                     if not rest:
                         break
-                    decompressor = codec.decompressor()
+                    self._decompressor = self._codec.decompressor()
+                decompressor = self._decompressor
                 try:
-                    for piece in _pieces(decompressor, rest):
-                        fruitful = True
-                        yield piece
-                except codec.damage as exc:
-                    raise SavefileError(f"{where}damaged {codec.name} data: {exc}") from exc
+                    yield from _pieces(decompressor, rest)
+                except self._codec.damage as exc:
+                    kind = self._codec.name
+                    raise SavefileError(f"{self._where}damaged {kind} data: {exc}") from exc
                 rest = b""
                 if decompressor.eof:
-                    rest, decompressor = decompressor.unused_data or b"", None
-        if not fruitful:
-            yield None
-        data = _read(source)
-    if decompressor is not None:
-        raise TruncatedSavefileError(f"{where}truncated {codec.name} data")
-
-
-def _read(source: ByteSource) -> bytes | None:
-    buffer = bytearray(READ_BYTES)
-    count = source.readinto(memoryview(buffer))
-    return None if count is None else bytes(buffer[:count])
+                    rest, self._decompressor = decompressor.unused_data or b"", None
 
 
 def _steps(data: bytes) -> Iterator[bytes]:
@@ -182,7 +205,7 @@ def _pieces(decompressor: Decompressor, data: bytes) -> Iterator[bytes]:
     piece = decompressor.decompress(data, PIECE_BYTES)
     while piece:
         yield piece
-        # There may be more in it, though all that was read is.
+        # There may be more in what it took.
         full = len(piece) == PIECE_BYTES and not decompressor.eof
         piece = decompressor.decompress(b"", PIECE_BYTES) if full else b""
 
