@@ -29,6 +29,7 @@ from aiopcap._core.errors import (
     FrameSizeError,
     InterfaceDownError,
     InterfaceGoneError,
+    MissingExtraError,
     NoSuchDeviceError,
     PcapError,
     PcapWarning,
@@ -124,6 +125,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject, not by letter
     "SavefileError",
     "SavefileWriteError",
     "TruncatedSavefileError",
+    "MissingExtraError",
     "PcapWarning",
     # versions
     "__version__",

@@ -56,6 +56,7 @@ PUBLIC_TYPES = {
     "aiopcap._streams.sending.Target": "aiopcap.LiveCapture",
     # The text says whose options these are.
     ": ~typing.Unpack[~aiopcap._streams.opening.LiveKeywords]": "",
+    ": ~typing.Unpack[~aiopcap._streams.dumper.DumpOptions]": "",
 }
 
 

@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
+from aiopcap._core.errors import SavefileError
+
 Readable = str | os.PathLike[str] | int | bytes | bytearray | memoryview | Any
 
 
@@ -21,6 +23,7 @@ class Waiting(Enum):
     NEVER = "in memory: reading takes no time"
     POLL = "the descriptor reports readiness; reading never blocks"
     BLOCK = "a disk, much memory, or an object that may block: read in a thread"
+    GROWTH = "a file that others write to: read in a thread, and at its end again after a while"
 
 
 class ByteSource(Protocol):
@@ -113,6 +116,40 @@ class DescriptorBytes:
         os.close(self._fd)
 
 
+class GrowingBytes(DescriptorBytes):
+    """A file that is read while others write it: it has no end.
+
+    Args:
+        fd: Of a regular file; owned, and closed by `close`.
+        name: For error texts.
+
+    Raises:
+        ValueError: If it is no regular file.
+    """
+
+    def __init__(self, fd: int, name: str | None) -> None:
+        super().__init__(fd, name)
+        if not self.steady:
+            raise ValueError(
+                "only a regular file can be followed; a pipe is read to its end anyway"
+            )
+        self.waiting = Waiting.GROWTH
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        """Read once; None at the end that the file has now.
+
+        Raises:
+            SavefileError: If the file is shorter than what was read of it.
+        """
+        count = super().readinto(buffer)
+        if count:
+            return count
+        if os.fstat(self._fd).st_size < os.lseek(self._fd, 0, os.SEEK_CUR):
+            where = f"{self.name}: " if self.name else ""
+            raise SavefileError(f"{where}the file was cut shorter than what was read of it")
+        return None
+
+
 class FileObjectBytes:
     """A binary file object; it stays the caller's, and open."""
 
@@ -145,13 +182,21 @@ class FileObjectBytes:
         self._file = None
 
 
-def open_bytes(source: Readable) -> ByteSource:
+def open_bytes(source: Readable, *, follow: bool = False) -> ByteSource:
     """Open what `open_offline` takes.
+
+    Args:
+        source: What is read.
+        follow: Whether to read on when more is written to the file.
 
     Raises:
         OSError: If a path cannot be opened; a directory is `IsADirectoryError`.
         TypeError: If it is none of the kinds.
+        ValueError: If it cannot be followed.
     """
+    if follow and not isinstance(source, str | os.PathLike | int):
+        raise ValueError("only a file can be followed, by its path or its descriptor")
+    kind = GrowingBytes if follow else DescriptorBytes
     if isinstance(source, bytes | bytearray | memoryview):
         return MemoryBytes(source)
     if isinstance(source, io.TextIOBase):
@@ -159,21 +204,22 @@ def open_bytes(source: Readable) -> ByteSource:
     if hasattr(source, "read"):
         return FileObjectBytes(source)
     if isinstance(source, int):
-        return _owned(os.dup(source), None)
+        return _owned(kind, os.dup(source), None)
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
             "a savefile is read from a path, '-', a descriptor, a binary file object or bytes, "
             f"not from {type(source).__name__}"
         )
     if source == "-":
-        return _owned(os.dup(0), "standard input")
+        return _owned(kind, os.dup(0), "standard input")
     # Without O_NONBLOCK, opening a FIFO waits for its writer, where nothing could end the wait.
-    return _owned(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), str(Path(source)))
+    fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return _owned(kind, fd, str(Path(source)))
 
 
-def _owned(fd: int, name: str | None) -> DescriptorBytes:
+def _owned(kind: type[DescriptorBytes], fd: int, name: str | None) -> DescriptorBytes:
     try:
-        return DescriptorBytes(fd, name)
+        return kind(fd, name)
     except BaseException:
         os.close(fd)
         raise

@@ -26,11 +26,17 @@ class ByteTarget(Protocol):
     def cut(self, surplus: int) -> None:
         """Take the last bytes back where that is possible, so that the file ends on a record."""
 
+    def flush(self) -> None:
+        """Let others see what was written so far."""
+
+    def finish(self) -> None:
+        """Write what the end of the file needs; nothing is written after that."""
+
     def sync(self) -> None:
         """Return when the bytes are on the disk."""
 
     def close(self) -> None:
-        """Give up what is owned."""
+        """Give up what is owned, and write nothing more."""
 
 
 class DescriptorTarget:
@@ -65,6 +71,12 @@ class DescriptorTarget:
         if self._regular and surplus:
             end = os.lseek(self._fd, -surplus, os.SEEK_CUR)
             os.ftruncate(self._fd, end)
+
+    def flush(self) -> None:
+        """Do nothing: the system has the bytes."""
+
+    def finish(self) -> None:
+        """Do nothing."""
 
     def sync(self) -> None:
         """Call fsync(2), where it means something; once for a new file's name as well."""
@@ -105,9 +117,18 @@ class FileObjectTarget:
     def cut(self, surplus: int) -> None:
         """Do nothing: what a file object did with the bytes is not known."""
 
+    def flush(self) -> None:
+        """Flush it."""
+        if hasattr(self._file, "flush"):
+            self._file.flush()
+
+    def finish(self) -> None:
+        """Flush it."""
+        self.flush()
+
     def sync(self) -> None:
         """Flush it, and its descriptor's file where it has one."""
-        self.close()
+        self.flush()
         if hasattr(self._file, "fileno"):
             try:
                 os.fsync(self._file.fileno())
@@ -119,8 +140,7 @@ class FileObjectTarget:
 
     def close(self) -> None:
         """Flush it."""
-        if hasattr(self._file, "flush"):
-            self._file.flush()
+        self.flush()
 
 
 def _wait_writable(fd: int) -> None:

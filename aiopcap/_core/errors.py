@@ -114,6 +114,10 @@ class SavefileWriteError(PcapError, OSError):
         return (type(self), (self.args[0], self.errno, self.filename))
 
 
+class MissingExtraError(PcapError, ImportError):
+    """A package of an optional part is not installed; the text says how to get it."""
+
+
 class FrameSizeError(PcapError, ValueError):
     """A frame is empty, shorter than a link-layer header, or longer than the device takes.
 

@@ -4,6 +4,7 @@ import errno
 import itertools
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,14 +27,21 @@ class RotatingTarget:
     Args:
         pattern: A path; its last part is one for `NamePattern`.
         keep: How many finished files stay, or None for all.
-        header_bytes: How many bytes a file without a packet has.
+        header_bytes: How many bytes a file without a packet has, uncompressed.
+        compress: Makes of a file one that compresses what is written to it.
 
     Raises:
         OSError: If the folder or the first file cannot be opened.
         ValueError: If the pattern is none.
     """
 
-    def __init__(self, pattern: str, keep: int | None, header_bytes: int) -> None:
+    def __init__(
+        self,
+        pattern: str,
+        keep: int | None,
+        header_bytes: int,
+        compress: Callable[[ByteTarget], ByteTarget] | None = None,
+    ) -> None:
         folder, name = os.path.split(pattern)
         if not name:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), pattern)
@@ -41,6 +49,7 @@ class RotatingTarget:
         self._names = NamePattern(name)
         self._keep = keep
         self._header_bytes = header_bytes
+        self._compress = compress
         self._finished: list[Path] = []
         self._durable = False
         self._owner = Owner(pattern)
@@ -75,6 +84,13 @@ class RotatingTarget:
         """Shorten that file."""
         self._file.cut(surplus)
         self._length -= surplus
+
+    def flush(self) -> None:
+        """Let others read that file as far as it was written, under the name that it has."""
+        self._file.flush()
+
+    def finish(self) -> None:
+        """Do nothing: `close` finishes the last file."""
 
     def sync(self) -> None:
         """Call fsync(2) for all files and names; from now on, for each file when it is finished."""
@@ -112,6 +128,8 @@ class RotatingTarget:
                 continue  # another dumper's, or what is left of one that was killed
             break
         self._file: ByteTarget = DescriptorTarget(fd, self.name)
+        if self._compress is not None:
+            self._file = self._compress(self._file)
         self._unfinished = True
         self._begun = begun
         self._part, self._wanted = part, name
@@ -120,6 +138,7 @@ class RotatingTarget:
     def _finish(self) -> None:
         self._unfinished = False
         try:
+            self._file.finish()
             if self._durable:
                 self._file.sync()
         finally:

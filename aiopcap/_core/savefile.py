@@ -6,6 +6,7 @@ from typing import Any
 from aiopcap._core.batch import PacketBatch, RawData
 from aiopcap._core.bytesource import ByteSource, Waiting
 from aiopcap._core.columns import Columns, new_uncleared
+from aiopcap._core.compression import DecompressedBytes
 from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, copy_of, text
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter
 from aiopcap._core.interfaces import Descriptions, Interface
@@ -44,8 +45,8 @@ class SavefileSource:
     """
 
     def __init__(self, source: ByteSource) -> None:
-        self._source = source
-        self.waiting: Waiting = source.waiting
+        self._source = DecompressedBytes(source)
+        self.waiting: Waiting = self._source.waiting
         self.steady: bool = source.steady
         parser = lib.aiopcap_savefile_new()
         if not parser:
@@ -90,6 +91,11 @@ class SavefileSource:
         self.format: str = "pcapng" if parser.format == lib.AIOPCAP_FORMAT_PCAPNG else "pcap"
         return True
 
+    @property
+    def compression(self) -> str | None:
+        """How the file is compressed: "gzip", "xz", "zstd" or "lz4"; None when it is not."""
+        return self._source.compression
+
     # -- packets ---------------------------------------------------------------------------------
 
     def fileno(self) -> int:
@@ -98,7 +104,7 @@ class SavefileSource:
             return self._source.fileno()
 
     def read_batch(self, max_packets: int = BATCH_PACKETS) -> PacketBatch | None:
-        """Return the next packets, at most so many; None when none is there yet (pipes).
+        """Return the next packets, at most so many; None when none is there yet.
 
         The filter is not for this, but for `passing`. The batch is empty when much was read and
         none of it was a packet.

@@ -54,6 +54,14 @@ class SavefileOutput:
                 start = end
             self._write_records(buffer, view, start, buffer.used)
 
+    def flush(self) -> None:
+        """Let others read all that was written."""
+        self._target.flush()
+
+    def finish(self) -> None:
+        """Write what the end of a file needs."""
+        self._target.finish()
+
     def sync(self) -> None:
         """Return when all that was written is on the disk."""
         self._target.sync()

@@ -21,6 +21,7 @@ from typing import Any
 from aiopcap._core.appending import open_to_append
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import ByteTarget, Writable, open_target
+from aiopcap._core.compression import compression_for
 from aiopcap._core.errors import SavefileWriteError, copy_of
 from aiopcap._core.interfaces import InterfaceStatistics
 from aiopcap._core.linktype import LinkType
@@ -230,12 +231,8 @@ class SavefileWriter:
         """Whether the thread is still writing; the buffer cannot be handed over then."""
         return self._writing is not None and not self._writing.done()
 
-    def hand_over(self, *, sync: bool = False) -> None:
-        """Have the thread write the buffer, and go on with the other.
-
-        Args:
-            sync: Have it also bring to the disk what was written, now and before.
-        """
+    def hand_over(self) -> None:
+        """Have the thread write the buffer, and go on with the other."""
         self.check()
         full = self._filling
         if full.used or not self._begun:
@@ -243,6 +240,15 @@ class SavefileWriter:
             self._spare = full
             self._begun = True
             self._submit(self._write, full)
+
+    def flush(self, *, sync: bool) -> None:
+        """Have the thread write the buffer, so that others can read all that is written.
+
+        Args:
+            sync: Have it also bring to the disk what was written, now and before.
+        """
+        self.hand_over()
+        self._submit(self._output.flush)
         if sync:
             self._submit(self._output.sync)
 
@@ -283,6 +289,7 @@ class SavefileWriter:
         self.wait()
         if not self._reported:
             self.hand_over()
+            self._submit(self._output.finish)
             self.wait()
             self.check()
 
@@ -332,6 +339,7 @@ def open_writer(
     append: bool = False,
     buffer_bytes: int = BUFFER_BYTES,
     rotate: Rotation | None = None,
+    compression: str | None = "auto",
     clock: Callable[[], float] = time.monotonic,
 ) -> SavefileWriter:
     """Open what `dump_open` takes.
@@ -342,17 +350,22 @@ def open_writer(
         append: Whether to go on with a file that is there.
         buffer_bytes: The most memory for packets on their way.
         rotate: When to begin another file.
+        compression: Its name, None, or "auto" for that of the target's suffix.
         clock: Gives seconds, for the rotation; asked where packets are appended.
 
     Raises:
         OSError: If it cannot be opened.
         SavefileError: If a file is not one to append to.
         ValueError: If the arguments do not go together.
+        MissingExtraError: If the compression needs a package that is not there.
     """
+    compress = compression_for(target, compression)
     if operator.index(buffer_bytes) < 1:
         raise ValueError(f"buffer_bytes is at least 1, not {buffer_bytes}")
     if append and rotate is not None:
         raise ValueError("a rotation begins new files, and so appends to none")
+    if append and compress is not None:
+        raise ValueError("what is compressed cannot be appended to")
     if append:
         continued = open_to_append(target, format.header())
         return SavefileWriter(
@@ -365,7 +378,9 @@ def open_writer(
     if rotate is not None:
         if not isinstance(target, str | os.PathLike) or target == "-":
             raise ValueError("a rotation writes to files that have a path")
-        files = RotatingTarget(os.fspath(target), rotate.keep, len(format.header()))
+        files = RotatingTarget(os.fspath(target), rotate.keep, len(format.header()), compress)
         meter = FileMeter(rotate, clock)
         return SavefileWriter(files, format, buffer_bytes=buffer_bytes, meter=meter)
-    return SavefileWriter(open_target(target), format, buffer_bytes=buffer_bytes)
+    plain = open_target(target)
+    opened = plain if compress is None else compress(plain)
+    return SavefileWriter(opened, format, buffer_bytes=buffer_bytes)

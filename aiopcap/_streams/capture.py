@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Iterable
+from typing import Unpack
 
 import anyio
 import anyio.lowlevel
@@ -13,11 +14,9 @@ from aiopcap._core.bytetarget import Writable
 from aiopcap._core.filter import Filter
 from aiopcap._core.formats import choose_format
 from aiopcap._core.linktype import LinkType
-from aiopcap._core.recordbuffer import BUFFER_BYTES
-from aiopcap._core.rotation import Rotation
 from aiopcap._core.source import PacketSource
 from aiopcap._streams._threads import run_surely
-from aiopcap._streams.dumper import Dumper, WhenFull, open_dumper
+from aiopcap._streams.dumper import Dumper, DumpOptions, open_dumper
 from aiopcap._streams.packetstream import PacketStream, translated
 
 
@@ -98,14 +97,18 @@ class Capture(PacketStream):
         precision: str = "nano",
         format: str | None = None,
         comments: Iterable[str] = (),
-        append: bool = False,
-        rotate: Rotation | None = None,
-        buffer_bytes: int = BUFFER_BYTES,
-        when_full: WhenFull = "wait",
+        **options: Unpack[DumpOptions],
     ) -> Dumper:
         """Open a savefile for packets of this capture; see `aiopcap.dump_open`.
 
-        A pcapng file is told what this one is known to say of its interfaces.
+        A pcapng file is told what is known of the capture's interfaces.
+
+        Args:
+            target: As there, as all of these.
+            precision: Of the time stamps.
+            format: "pcap" or "pcapng".
+            comments: On the file.
+            **options: `compression`, `append`, `rotate`, `buffer_bytes`, `when_full`.
         """
         self._check_usable()
         source = self._source
@@ -119,14 +122,7 @@ class Capture(PacketStream):
             comments=tuple(comments),
             checksum_bits=source.checksum_bits,
         )
-        return await open_dumper(
-            target,
-            chosen,
-            append=append,
-            rotate=rotate,
-            buffer_bytes=buffer_bytes,
-            when_full=when_full,
-        )
+        return await open_dumper(target, chosen, **options)
 
     async def aclose(self) -> None:
         """Close the capture and free everything; a checkpoint.

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, TypedDict, Unpack, final
 
 import anyio
 import anyio.lowlevel
@@ -26,6 +26,21 @@ from aiopcap._streams._threads import open_in_thread, run_surely
 PACKETS_PER_CHECKPOINT = 64
 
 WhenFull = Literal["wait", "drop"]
+
+
+class WriterOptions(TypedDict, total=False):
+    """How a savefile is written, whatever its format; see `dump_open`."""
+
+    compression: str | None
+    append: bool
+    rotate: Rotation | None
+    buffer_bytes: int
+
+
+class DumpOptions(WriterOptions, total=False):
+    """These, and what becomes of packets that find no room."""
+
+    when_full: WhenFull
 
 
 @final
@@ -154,7 +169,9 @@ class Dumper(ObjectSendStream[Packet]):
                 await self._hand_over()
 
     async def flush(self, *, sync: bool = False) -> None:
-        """Write what is in the buffer; a checkpoint.
+        """Write what is in the buffer, for others to read; a checkpoint.
+
+        A compressed file can be read up to there too, for which it grows a little.
 
         Args:
             sync: Return only when the bytes are on the disk (fsync(2)): of the file, of its name
@@ -168,11 +185,12 @@ class Dumper(ObjectSendStream[Packet]):
         await anyio.lowlevel.checkpoint()
         async with self._lock:
             self._check_open()
-            await self._hand_over(sync=sync)
+            await self._settle()
+            self._writer.flush(sync=sync)
             await self._settle()
 
     def tell(self) -> int:
-        """Return the length of the file in bytes, with what is still in the buffer.
+        """Return the length of the file in bytes, uncompressed, with what is still in the buffer.
 
         In a rotation, of the file that the last packet went to.
         """
@@ -212,9 +230,9 @@ class Dumper(ObjectSendStream[Packet]):
             taken = self._writer.append_some(checked, taken)
         self._dropped += len(batch) - taken
 
-    async def _hand_over(self, *, sync: bool = False) -> None:
+    async def _hand_over(self) -> None:
         await self._settle()
-        self._writer.hand_over(sync=sync)
+        self._writer.hand_over()
 
     async def _settle(self) -> None:
         # More than once only where packets are dropped: their senders do not wait for the lock.
@@ -249,6 +267,7 @@ async def dump_open(
     format: str | None = None,
     interfaces: Iterable[Interface] = (),
     comments: Iterable[str] = (),
+    compression: str | None = "auto",
     append: bool = False,
     rotate: Rotation | None = None,
     buffer_bytes: int = BUFFER_BYTES,
@@ -258,6 +277,10 @@ async def dump_open(
 
     A pcap file has packets of one link type. A pcapng file has what packets know of themselves:
     link type, interface, comments and other options.
+
+    A compressed file is complete after `Dumper.aclose`, and readable as far as it was flushed
+    before. After a write error it ends anywhere, and what can be decompressed of it may end inside
+    a record.
 
     Args:
         target: A path (created, or emptied), "-" for standard output, a file descriptor or a
@@ -271,6 +294,9 @@ async def dump_open(
             which they are known; such as those of an `OfflineCapture`. Only those of whom packets
             come are in the file.
         comments: On the whole of a pcapng file.
+        compression: "gzip", "xz", "zstd", "lz4", or None for none; "auto" goes by the end of a
+            path: .gz, .xz, .zst, .lz4. zstd (before Python 3.14) and lz4 need the extra
+            `aiopcap[compression]`.
         append: Go on with the file, if there is one with something in it. Its link type, snaplen,
             precision and byte order must be those of this dumper. A record that is cut off at its
             end, as a killed process or a full disk leaves it, is removed when the first packets
@@ -291,6 +317,7 @@ async def dump_open(
         SavefileError: If the file to append to is not a pcap file of the same format.
         ValueError: If an argument is out of range, or what is to be appended to or rotated has no
             path.
+        MissingExtraError: If the compression needs the extra.
     """
     chosen = choose_format(
         format,
@@ -304,6 +331,7 @@ async def dump_open(
     return await open_dumper(
         target,
         chosen,
+        compression=compression,
         append=append,
         rotate=rotate,
         buffer_bytes=buffer_bytes,
@@ -315,24 +343,15 @@ async def open_dumper(
     target: Writable,
     format: SavefileFormat,
     *,
-    append: bool,
-    rotate: Rotation | None,
-    buffer_bytes: int,
-    when_full: WhenFull,
+    when_full: WhenFull = "wait",
+    **options: Unpack[WriterOptions],
 ) -> Dumper:
     """Open a savefile for writing, in a format that was checked before the file is emptied."""
     if when_full not in {"wait", "drop"}:
         raise ValueError(f"when_full is 'wait' or 'drop', not {when_full!r}")
 
     def opened() -> SavefileWriter:
-        return open_writer(
-            target,
-            format,
-            append=append,
-            rotate=rotate,
-            buffer_bytes=buffer_bytes,
-            clock=anyio.current_time,
-        )
+        return open_writer(target, format, clock=anyio.current_time, **options)
 
     name: Any = target if isinstance(target, str) else getattr(target, "name", target)
     return Dumper(await open_in_thread(opened), str(name), when_full)

@@ -168,6 +168,7 @@ class LiveCapture(Capture):
         max_packets: int = 0,
         precision: str = "nano",
         format: str | None = None,
+        compression: str | None = "auto",
         rotate: Rotation | None = None,
     ) -> LiveDump:
         """Begin to write all packets to a savefile, in the background (WinPcap's live dump).
@@ -194,6 +195,7 @@ class LiveCapture(Capture):
             max_packets: End with so many packets. 0 is no limit.
             precision: "nano" for nanosecond time stamps, "micro" for readers that know only those.
             format: As for `aiopcap.dump_open`.
+            compression: As for `aiopcap.dump_open`; limits count what is not compressed yet.
             rotate: As for `aiopcap.dump_open`; with limits of its own instead of max_bytes.
 
         Raises:
@@ -217,7 +219,9 @@ class LiveCapture(Capture):
         self._check_usable()
         with self._reading:
             self._check_no_dump()
-            writer = await open_in_thread(lambda: open_writer(target, chosen, rotate=rotate))
+            writer = await open_in_thread(
+                lambda: open_writer(target, chosen, rotate=rotate, compression=compression)
+            )
             try:
                 self._check_open()
                 if self._hand.left:

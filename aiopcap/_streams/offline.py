@@ -19,11 +19,18 @@ from aiopcap._core.savefile import SavefileSource
 from aiopcap._streams._threads import open_in_thread
 from aiopcap._streams.capture import Capture
 
+_THREADED = (Waiting.BLOCK, Waiting.GROWTH)
+
+# Seconds from one look at a followed file to the next, while it does not grow.
+FOLLOW_INTERVAL = 0.1
+
 
 async def _prepare(source: SavefileSource) -> None:
     """Wait for the file's header."""
-    if source.waiting is Waiting.BLOCK:
-        await to_thread.run_sync(source.prepare, abandon_on_cancel=True)
+    if source.waiting in _THREADED:
+        while not await to_thread.run_sync(source.prepare, abandon_on_cancel=True):
+            if source.waiting is Waiting.GROWTH:
+                await anyio.sleep(FOLLOW_INTERVAL)
     else:
         while not source.prepare():
             await anyio.wait_readable(source.fileno())
@@ -35,16 +42,18 @@ class _Fetching:
     What may block runs in a thread of the capture's own, one read after the other. A read cannot
     be stopped: when the task that waits for it is, the read goes on, and the next call finds what
     came of it. While packets are delivered, the thread reads on in a file; what another program
-    decides when to send is read only when somebody waits for it.
+    decides when to send is read only when somebody waits for it. A file that grows is left alone
+    for a while when all of it was read.
     """
 
     def __init__(self, source: SavefileSource) -> None:
         self._source = source
         self._daemon: Daemon[list[PacketBatch]] | None = None
-        if source.waiting is Waiting.BLOCK:
+        if source.waiting in _THREADED:
             self._daemon = Daemon(source.read_batches, "aiopcap-reader")
         self._fetch: Future[list[PacketBatch]] | None = None
         self._ready: deque[PacketBatch] = deque()
+        self._at_end_for_now = False
         self._failure: BaseException | None = None
         self._closed = False
 
@@ -53,6 +62,11 @@ class _Fetching:
         if self._daemon is None:
             await anyio.wait_readable(self._source.fileno())
             return
+        if self._at_end_for_now and self._fetch is None:
+            self._daemon.clear()
+            with anyio.move_on_after(FOLLOW_INTERVAL):
+                # Nobody rings now; but this is how closing ends the wait.
+                await anyio.wait_readable(self._daemon.fileno())
         self._fetch = self._fetch or self._daemon.call()
         await anyio.wait_readable(self._daemon.fileno())
         # It may have been an earlier call that rang; then this one is waited for again.
@@ -72,7 +86,8 @@ class _Fetching:
                 self._failure = copy_of(failure)
                 raise copy_of(self._failure)
             self._ready.extend(done.result())
-            if self._source.steady:
+            self._at_end_for_now = self._source.waiting is Waiting.GROWTH and not self._ready
+            if self._source.steady and not self._at_end_for_now:
                 self._fetch = self._daemon.call()
         return self._ready.popleft() if self._ready else None
 
@@ -104,6 +119,11 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
     def version(self) -> tuple[int, int]:
         """The format's version in the file's header, major and minor."""
         return self._file.version
+
+    @property
+    def compression(self) -> str | None:
+        """How the file is compressed: "gzip", "xz", "zstd" or "lz4"; None when it is not."""
+        return self._file.compression
 
     @property
     def byte_swapped(self) -> bool:
@@ -149,29 +169,44 @@ class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
             await super()._release()
 
 
-async def open_offline(source: Readable, *, filter: str | Filter | None = None) -> OfflineCapture:
+async def open_offline(
+    source: Readable, *, filter: str | Filter | None = None, follow: bool = False
+) -> OfflineCapture:
     """Open a savefile, pcap or pcapng, for reading.
 
     It returns when the file's header has been read; from a pipe, that may wait. Files on a disk
     and file objects are read in a worker thread, pipes when they have something: reading never
     blocks the event loop.
 
+    A file that is compressed with gzip, xz, zstd or lz4 is recognised by its first bytes, wherever
+    it comes from, and decompressed while it is read, in little memory. zstd (before Python 3.14)
+    and lz4 need the extra `aiopcap[compression]`.
+
+    With `follow`, a file that another program is writing is read as `tail -f` does: at its end, be
+    that inside a record or before the header, reading waits for more, by a look at the file ten
+    times a second. It never ends by itself; close the capture, or cancel. A file that is cut
+    shorter than what was read gives `SavefileError`; cut and grown again between two looks, it may
+    not be noticed. A new file of the same name is not noticed either.
+
     Args:
         source: A path, "-" for standard input, a file descriptor, a binary file object, or the
             file's bytes. Descriptors and objects stay the caller's, and open.
         filter: An expression (pcap-filter(7)) or a compiled filter.
+        follow: Whether to wait for more at the end; for regular files, by path or descriptor.
 
     Raises:
         OSError: If the path cannot be opened (`FileNotFoundError`, `IsADirectoryError`, …).
-        SavefileError: If it is not a savefile.
+        SavefileError: If it is not a savefile, or what is compressed is damaged.
         TruncatedSavefileError: If it ends inside its header, or is empty.
+        MissingExtraError: If decompressing it needs the extra.
         FilterError: If the filter does not compile.
+        ValueError: If it cannot be followed.
     """
     # No thread for what never blocks: trio's autojump clock does not wait for threads.
     if isinstance(source, bytes | bytearray | memoryview):
-        core = SavefileSource(open_bytes(source))
+        core = SavefileSource(open_bytes(source, follow=follow))
     else:
-        core = await open_in_thread(lambda: SavefileSource(open_bytes(source)))
+        core = await open_in_thread(lambda: SavefileSource(open_bytes(source, follow=follow)))
     try:
         await _prepare(core)
         program = None
