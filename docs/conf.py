@@ -141,7 +141,7 @@ OWN_NAMES = ("aiopcap.", "anyio.")
 ANYIO = "https://anyio.readthedocs.io/en/stable/api.html#{name}"
 PYTHON = "https://docs.python.org/3/library/{module}.html#{name}"
 PAGES = {"anyio": ANYIO, "anyio.abc": ANYIO, "anyio.to_thread": ANYIO} | dict.fromkeys(
-    ("collections.abc", "datetime", "ipaddress", "os"), PYTHON
+    ("collections.abc", "datetime", "ipaddress", "os", "pathlib"), PYTHON
 )
 
 

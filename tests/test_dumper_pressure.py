@@ -17,11 +17,12 @@ from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
 import aiopcap
-from aiopcap import Packet
-from tests.dumping import HEADER, RECORD, as_batch, packets, send_all, written
+from aiopcap import Packet, Rotation
+from tests.dumping import HEADER, RECORD, as_batch, names, packets, send_all, written
 from tests.support.event_loop import loop_lag
 from tests.support.frames import number_of
 from tests.support.oracle import read_pcap
+from tests.support.resources import open_descriptors
 
 pytestmark = pytest.mark.anyio
 
@@ -220,6 +221,17 @@ async def test_what_is_no_size(size: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="buffer_bytes"):
         await aiopcap.dump_open(tmp_path / "file", linktype=1, buffer_bytes=size)
     assert not (tmp_path / "file").exists()
+
+
+async def test_more_than_there_is_leaves_nothing_open(tmp_path: Path) -> None:
+    before = open_descriptors()
+    for rotate in None, Rotation(max_packets=1):
+        with pytest.raises(MemoryError):
+            await aiopcap.dump_open(
+                tmp_path / "file", linktype=1, rotate=rotate, buffer_bytes=2**62
+            )
+    assert names(tmp_path) == ["file"]
+    assert open_descriptors() == before
 
 
 async def test_what_is_no_policy(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 Writable = str | os.PathLike[str] | int | Any
 
-# What fsync(2) says of a pipe or a device.
+# What fsync(2) says of a pipe, a device, or a folder on some file systems.
 _NO_DISK = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)
 
 
@@ -83,7 +83,7 @@ class DescriptorTarget:
         if self._regular:
             os.fsync(self._fd)
         if self._folder is not None:
-            os.fsync(self._folder)
+            sync_where_possible(self._folder)
             self._close_folder()
 
     def close(self) -> None:
@@ -131,16 +131,23 @@ class FileObjectTarget:
         self.flush()
         if hasattr(self._file, "fileno"):
             try:
-                os.fsync(self._file.fileno())
-            except io.UnsupportedOperation:
+                fd = self._file.fileno()
+            except OSError:
                 return  # an object without a descriptor behind it
-            except OSError as exc:
-                if exc.errno not in _NO_DISK:
-                    raise
+            sync_where_possible(fd)
 
     def close(self) -> None:
         """Flush it."""
         self.flush()
+
+
+def sync_where_possible(fd: int) -> None:
+    """Call fsync(2), unless there is no disk behind the descriptor."""
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        if exc.errno not in _NO_DISK:
+            raise
 
 
 def _wait_writable(fd: int) -> None:

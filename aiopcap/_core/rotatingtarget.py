@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from aiopcap._core.bytetarget import ByteTarget, DescriptorTarget
+from aiopcap._core.bytetarget import ByteTarget, DescriptorTarget, sync_where_possible
 from aiopcap._core.resource import Owner
 from aiopcap._core.rotation import NamePattern
 from aiopcap._native import lib
@@ -101,7 +101,7 @@ class RotatingTarget:
                     self._sync_finished(path.name)
             self._durable = True
         self._file.sync()
-        os.fsync(self._folder)
+        sync_where_possible(self._folder)
 
     def close(self) -> None:
         """Finish the last file."""

@@ -63,28 +63,29 @@ class FileMeter:
         self._most_seconds = rotation.max_seconds
         self._clock = clock
         self._ends: float | None = None
-        self.packets = 0
+        self._packets = 0
 
     def is_over(self, file_bytes: int, record_bytes: int) -> bool:
-        """Whether another record has to go to the next file; there, all counts from 0."""
-        if self.packets == 0 or not (
-            self.packets >= self._most_packets
+        """Whether another record has to go to the next file."""
+        return self._packets > 0 and (
+            self._packets >= self._most_packets
             or file_bytes + record_bytes > self._most_bytes
             or (self._ends is not None and self._clock() >= self._ends)
-        ):
-            return False
-        self.packets = 0
-        return True
+        )
+
+    def begin(self) -> None:
+        """Count from 0, for the next file."""
+        self._packets = 0
 
     def room(self, file_bytes: int, record_bytes: int) -> tuple[int, int]:
         """Return how many packets, and bytes, the file takes: the next record at least."""
-        return self._most_packets - self.packets, max(self._most_bytes - file_bytes, record_bytes)
+        return self._most_packets - self._packets, max(self._most_bytes - file_bytes, record_bytes)
 
     def add(self, packets: int) -> None:
         """Count what was added."""
-        if self.packets == 0 and self._most_seconds is not None:
+        if self._packets == 0 and self._most_seconds is not None:
             self._ends = self._clock() + self._most_seconds
-        self.packets += packets
+        self._packets += packets
 
 
 class NamePattern:

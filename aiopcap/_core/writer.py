@@ -208,6 +208,7 @@ class SavefileWriter:
         if meter is not None:
             needed = encoder.description_bytes(keys, missing=True) + record_bytes
             if meter.is_over(self._length, needed):
+                meter.begin()
                 buffer.cut(time.time())
                 encoder.begin_file()
                 self._finished_length += self._length
@@ -366,21 +367,22 @@ def open_writer(
         raise ValueError("a rotation begins new files, and so appends to none")
     if append and compress is not None:
         raise ValueError("what is compressed cannot be appended to")
+    files: ByteTarget | RotatingTarget
+    length, surplus, meter = 0, 0, None
     if append:
-        continued = open_to_append(target, format.header())
-        return SavefileWriter(
-            continued.target,
-            format,
-            buffer_bytes=buffer_bytes,
-            length=continued.length,
-            surplus=continued.surplus,
-        )
-    if rotate is not None:
+        files, length, surplus = open_to_append(target, format.header())
+    elif rotate is not None:
         if not isinstance(target, str | os.PathLike) or target == "-":
             raise ValueError("a rotation writes to files that have a path")
         files = RotatingTarget(os.fspath(target), rotate.keep, len(format.header()), compress)
         meter = FileMeter(rotate, clock)
-        return SavefileWriter(files, format, buffer_bytes=buffer_bytes, meter=meter)
-    plain = open_target(target)
-    opened = plain if compress is None else compress(plain)
-    return SavefileWriter(opened, format, buffer_bytes=buffer_bytes)
+    else:
+        plain = open_target(target)
+        files = plain if compress is None else compress(plain)
+    try:
+        return SavefileWriter(
+            files, format, buffer_bytes=buffer_bytes, length=length, surplus=surplus, meter=meter
+        )
+    except BaseException:
+        files.close()
+        raise

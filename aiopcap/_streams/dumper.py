@@ -16,7 +16,6 @@ from aiopcap._core.formats import choose_format
 from aiopcap._core.interfaces import Interface, InterfaceStatistics
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
-from aiopcap._core.recordbuffer import BUFFER_BYTES
 from aiopcap._core.rotation import Rotation
 from aiopcap._core.savefileformat import SavefileFormat
 from aiopcap._core.writer import SavefileWriter, open_writer
@@ -270,7 +269,7 @@ async def dump_open(
     compression: str | None = "auto",
     append: bool = False,
     rotate: Rotation | None = None,
-    buffer_bytes: int = BUFFER_BYTES,
+    buffer_bytes: int = 2 * 1024 * 1024,
     when_full: WhenFull = "wait",
 ) -> Dumper:
     """Open a savefile for writing.
@@ -299,14 +298,14 @@ async def dump_open(
             `aiopcap[compression]`.
         append: Go on with the file, if there is one with something in it. Its link type, snaplen,
             precision and byte order must be those of this dumper. A record that is cut off at its
-            end, as a killed process or a full disk leaves it, is removed when the first packets
-            are written; every record's header is looked at to find it.
+            end, as a killed process or a power cut leaves it, is removed before anything is
+            written; every record's header is looked at to find it.
         rotate: Write to several files, one after the other, as this says. The last part of the
             path is a pattern for their names: codes of strftime(3) stand for the local time when
             a file is begun, and `{n}` or `{n:05}` for a counter from 1; without either, the counter
             is put before the suffix, and `trace.pcap` becomes `trace-00001.pcap`. A name that
-            exists is skipped. While a file is written it is called `.NAME.part`; it gets its name,
-            in one step, when it is finished. A packet is in one file, whole.
+            exists is skipped. While a file is written it is called ``.NAME.part``; it gets its
+            name, in one step, when it is finished. A packet is in one file, whole.
         buffer_bytes: The most memory for packets on their way to the disk, in two halves. A packet
             or batch that is larger than a half takes as much as it needs.
         when_full: What `send` does when that is full: "wait" for the disk, or "drop" the packet
