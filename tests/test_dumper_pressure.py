@@ -121,6 +121,50 @@ async def test_nobody_waits_for_one_who_flushes(gated: Gated) -> None:
     assert gated.numbers() == list(range(11))
 
 
+class Counted:
+    """A file object that takes as many writes as it was allowed."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.allowed = threading.Semaphore(0)
+        self.third = threading.Event()
+        self._calls = 0
+
+    def write(self, data: Any) -> int:
+        self._calls += 1
+        if self._calls == 3:
+            self.third.set()
+        self.allowed.acquire(timeout=30)
+        self.content += data
+        return len(data)
+
+
+async def test_one_who_flushes_finds_the_thread_at_the_next_buffer_already() -> None:
+    target = Counted()
+    large = Packet(packets(1, start=15)[0].data.ljust(8 * RECORD, b"\0"))
+    async with (
+        await aiopcap.dump_open(target, linktype=1, buffer_bytes=SMALL, when_full="drop") as dumper,
+        anyio.create_task_group() as tasks,
+    ):
+        await send_all(dumper, packets(15))
+        tasks.start_soon(dumper.flush)
+        await anyio.wait_all_tasks_blocked()  # for the thread, that writes the first ten
+        # The first write ends, and before the flush notices there is a second one.
+        target.allowed.release(2)
+        sent = 15
+        while not target.third.wait(0.1):
+            await dumper.send(large)
+            sent += 1
+            assert sent < 60
+        for _ in range(10):
+            await checkpoint()
+        await send_all(dumper, packets(3, start=16))
+        target.allowed.release(100)
+    numbers = written(bytes(target.content))
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) + dumper.dropped == sent + 3
+
+
 async def test_a_packet_larger_than_a_buffer_is_not_lost_for_that(gated: Gated) -> None:
     large = Packet(bytes(5000))
     async with await aiopcap.dump_open(
