@@ -243,3 +243,15 @@ def test_tcpdump_reads_the_copy_from_the_pipe(mixed: Path) -> None:
         )
         assert process.wait() == 0
     assert int(count.stdout.split()[0]) == len(MIXED)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst", ".lz4"])
+def test_compressed_files_are_read_and_written_by_their_suffix(
+    mixed: Path, suffix: str, tmp_path: Path
+) -> None:
+    packed, again = tmp_path / f"packed.pcap{suffix}", tmp_path / "again.pcap"
+    for source, target in ((mixed, packed), (packed, again)):
+        run = aiopcap("read", source, "-w", target)
+        assert run.returncode == 0, run.stderr
+    assert packed.stat().st_size < mixed.stat().st_size
+    assert read_pcap(again.read_bytes()).records == read_pcap(mixed.read_bytes()).records

@@ -128,11 +128,10 @@ class GrowingBytes(DescriptorBytes):
     """
 
     def __init__(self, fd: int, name: str | None) -> None:
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ValueError("only a regular file can be followed; a pipe is waited for without")
         super().__init__(fd, name)
-        if not self.steady:
-            raise ValueError(
-                "only a regular file can be followed; a pipe is read to its end anyway"
-            )
         self.waiting = Waiting.GROWTH
 
     def readinto(self, buffer: memoryview) -> int | None:

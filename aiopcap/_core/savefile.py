@@ -6,7 +6,7 @@ from typing import Any
 from aiopcap._core.batch import PacketBatch, RawData
 from aiopcap._core.bytesource import ByteSource, Waiting
 from aiopcap._core.columns import Columns, new_uncleared
-from aiopcap._core.compression import DecompressedBytes
+from aiopcap._core.decompression import DecompressedBytes
 from aiopcap._core.errors import PcapError, SavefileError, TruncatedSavefileError, copy_of, text
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter
 from aiopcap._core.interfaces import Descriptions, Interface
