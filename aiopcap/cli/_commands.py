@@ -6,6 +6,7 @@ import aiopcap
 from aiopcap.cli._capture import capture
 from aiopcap.cli._demo import demo
 from aiopcap.cli._devices import devices
+from aiopcap.cli._info import info
 from aiopcap.cli._read import read
 from aiopcap.cli._replay import replay
 
@@ -26,5 +27,6 @@ def cli() -> None:
 cli.add_command(devices)
 cli.add_command(capture)
 cli.add_command(read)
+cli.add_command(info)
 cli.add_command(replay)
 cli.add_command(demo)

@@ -101,12 +101,17 @@ def _single(error: BaseException) -> BaseException:
 def _expected(error: BaseException) -> BaseException:
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return error  # the reader of a pipe has enough: click exits without a word
-    if isinstance(error, PcapError):
-        return Failure(str(error))
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return Failure(f"{where}{error.strerror or error}")
+    if isinstance(error, PcapError | OSError):
+        return Failure(message_of(error))
     return error
+
+
+def message_of(error: PcapError | OSError) -> str:
+    """Return an expected error in one line."""
+    if isinstance(error, PcapError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}"
 
 
 def _show_warnings_as_notes() -> None:
