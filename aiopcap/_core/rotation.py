@@ -1,6 +1,7 @@
 """When a savefile that rotates is over, and how the next one is called."""
 
 import itertools
+import math
 import operator
 import os
 import re
@@ -76,6 +77,12 @@ class FileMeter:
     def begin(self) -> None:
         """Count from 0, for the next file."""
         self._packets = 0
+        self._ends = None
+
+    def end_file(self) -> None:
+        """Have the file be over, if there is a packet in it."""
+        if self._packets:
+            self._ends = -math.inf
 
     def room(self, file_bytes: int, record_bytes: int) -> tuple[int, int]:
         """Return how many packets, and bytes, the file takes: the next record at least."""

@@ -103,6 +103,16 @@ class SavefileWriter:
         """The finished files of a rotation that are still there, the oldest first."""
         return self._output.files
 
+    def end_file(self) -> None:
+        """Have the next packet go to the next file of a rotation.
+
+        Raises:
+            ValueError: If there is no rotation.
+        """
+        if self._meter is None:
+            raise ValueError("only a rotation has a next file")
+        self._meter.end_file()
+
     def append(self, packet: Packet) -> bool:
         """Put a packet into the buffer; False, with nothing changed, when it has no room.
 

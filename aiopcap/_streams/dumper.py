@@ -195,6 +195,18 @@ class Dumper(ObjectSendStream[Packet]):
         """
         return self._writer.tell()
 
+    def end_file(self) -> None:
+        """Have the next packet begin the next file of a rotation, whatever its limits say.
+
+        A file without a packet goes on.
+
+        Raises:
+            ValueError: If it is no rotation.
+            anyio.ClosedResourceError: If the dumper is closed.
+        """
+        self._check_open()
+        self._writer.end_file()
+
     async def aclose(self) -> None:
         """Write what is in the buffer and close the file. Idempotent.
 
