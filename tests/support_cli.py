@@ -28,6 +28,7 @@ __all__ = [
     "Terminal",
     "aiopcap",
     "begun",
+    "is_drained",
     "started",
     "until",
     "without_privilege",
@@ -110,6 +111,15 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "what the test waits for does not come"
         os.sched_yield()
+
+
+def is_drained(fifo: Path) -> bool:
+    """Say whether all that was written to a FIFO has been read."""
+    fd = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return not any(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+    finally:
+        os.close(fd)
 
 
 def without_privilege() -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import aiopcap as library
 from tests.support_cli import BACKENDS, Terminal, aiopcap, started
 
-COMMANDS = ["devices", "capture", "read", "info", "replay", "demo"]
+COMMANDS = ["devices", "capture", "read", "info", "convert", "replay", "demo"]
 
 
 def test_version_names_the_library_below_too() -> None:

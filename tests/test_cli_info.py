@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.support import pcapngfiles as ng
 from tests.support.frames import numbered
 from tests.support.pcapfiles import Record, pcap_bytes, records
 from tests.support.witnesses import require_program, tshark_fields
-from tests.support_cli import BACKENDS, aiopcap, started, until
+from tests.support_cli import BACKENDS, aiopcap, is_drained, started, until
 
 _TIME_NS = 1_700_000_000_000_000_000
 
@@ -271,23 +272,12 @@ def test_a_signal_ends_it_although_the_pipe_goes_on(
         with fifo.open("wb", buffering=0) as writer:
             if begun:
                 writer.write(pcap_bytes(records(numbered(1))))
-                until(lambda: readable_bytes(fifo) == 0)
+                until(partial(is_drained, fifo))
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=10) == 128 + signal.SIGINT
         assert process.stdout is not None
         assert process.stderr is not None
         assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
-
-
-def readable_bytes(fifo: Path) -> int:
-    import fcntl
-    import termios
-
-    fd = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little")
-    finally:
-        os.close(fd)
 
 
 def test_a_reader_that_has_enough_ends_it_without_a_word(described: Path) -> None:

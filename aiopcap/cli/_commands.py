@@ -4,6 +4,7 @@ import click
 
 import aiopcap
 from aiopcap.cli._capture import capture
+from aiopcap.cli._convert import convert
 from aiopcap.cli._demo import demo
 from aiopcap.cli._devices import devices
 from aiopcap.cli._info import info
@@ -28,5 +29,6 @@ cli.add_command(devices)
 cli.add_command(capture)
 cli.add_command(read)
 cli.add_command(info)
+cli.add_command(convert)
 cli.add_command(replay)
 cli.add_command(demo)

@@ -4,6 +4,7 @@ Both go to stderr, disappear at the end, and are nothing at all where that is no
 """
 
 import os
+from collections.abc import Sequence
 from io import FileIO
 from types import TracebackType
 from typing import Any, Self
@@ -86,19 +87,19 @@ class LiveCounters:
 
 
 class CopyProgress:
-    """A bar that shows how much of a file has been read.
+    """A bar that shows how much of some files has been read.
 
     Args:
-        file: The file that is read, where it is one that has a position.
+        files: The files that are read, where they have a position; None for another.
         sink: Counts the packets.
     """
 
-    def __init__(self, file: FileIO | None, sink: Sink) -> None:
-        self._file = file
+    def __init__(self, files: Sequence[FileIO | None], sink: Sink) -> None:
+        self._files = [file for file in files if file is not None]
         self._sink = sink
         console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.fields[packets]:,} packets"),
+            TextColumn("{task.fields[packets]:,} packets  {task.fields[rate]:,.0f} packets/s"),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(),
@@ -106,16 +107,24 @@ class CopyProgress:
             **BRIEFLY_SHOWN,
             expand=True,
         )
-        self._shown = file is not None and console.is_terminal
+        self._shown = len(self._files) == len(files) and console.is_terminal
 
     async def follow(self) -> None:
         """Show how far it is, until cancelled."""
-        if self._file is None or not self._shown:
+        if not self._shown:
             return
-        task = self._bar.add_task("", total=os.fstat(self._file.fileno()).st_size, packets=0)
+        total = sum(os.fstat(file.fileno()).st_size for file in self._files)
+        task = self._bar.add_task("", total=total, packets=0, rate=0.0)
+        start = anyio.current_time()
         while True:
-            completed = self._file.tell()
-            self._bar.update(task, completed=completed, packets=self._sink.packets, refresh=True)
+            packets, passed = self._sink.packets, anyio.current_time() - start
+            self._bar.update(
+                task,
+                completed=sum(file.tell() for file in self._files),
+                packets=packets,
+                rate=packets / passed if passed else 0.0,
+                refresh=True,
+            )
             await anyio.sleep(REFRESH_SECONDS)
 
     def __enter__(self) -> Self:

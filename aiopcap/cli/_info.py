@@ -37,7 +37,7 @@ def info(files: tuple[str, ...], json: bool, backend: str) -> None:
 
     \b
         aiopcap info monday.pcapng tuesday.pcap.gz
-        aiopcap info --json *.pcap | jq -r 'select(.cut_packets > 0).file'
+        aiopcap info --json all.pcap | jq '.packets, .sha256'
     """  # noqa: D301 - click takes the escape for "leave the lines as they are"
     if files.count("-") > 1:
         raise click.UsageError("standard input can be read only once")

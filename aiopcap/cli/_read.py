@@ -3,13 +3,12 @@
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from io import FileIO
-from pathlib import Path
 
 import click
 
 from aiopcap import open_offline
 from aiopcap.cli._counters import CopyProgress
+from aiopcap.cli._files import check_another_file, regular_file, shown
 from aiopcap.cli._lines import LineFormat
 from aiopcap.cli._options import (
     backend_option,
@@ -20,7 +19,7 @@ from aiopcap.cli._options import (
     time_option,
 )
 from aiopcap.cli._output import plural
-from aiopcap.cli._running import Failure, ended_by_signals, note, run
+from aiopcap.cli._running import ended_by_signals, note, run
 from aiopcap.cli._sinks import Printer, SavefileSink, check_savefile_argument, pump
 
 _PRECISIONS = {6: "micro", 9: "nano"}
@@ -110,9 +109,9 @@ async def _print(job: Job) -> None:
 
 
 async def _copy(job: Job, target: str) -> None:
-    _check_another_file(job.file, target)
+    check_another_file(job.file, target)
     async with AsyncExitStack() as stack:
-        file = _regular_file(job.file)
+        file = regular_file(job.file)
         if file is not None:
             stack.callback(file.close)
         offline = await stack.enter_async_context(
@@ -123,30 +122,10 @@ async def _copy(job: Job, target: str) -> None:
             await offline.dump_open(target, precision=precision)
         )
         sink = SavefileSink(dumper, flush=target == "-")
-        progress = stack.enter_context(CopyProgress(file, sink))
+        progress = stack.enter_context(CopyProgress([file], sink))
         try:
             await pump(offline, sink, job.count, beside=progress.follow)
         finally:
             await stack.aclose()
             if sink.failure is None:
-                note(f"{plural(sink.packets)} written to {_shown(target)}")
-
-
-def _regular_file(name: str) -> FileIO | None:
-    """Open a file whose position tells how far reading is; None for a pipe or standard input."""
-    if name == "-" or not Path(name).is_file():
-        return None
-    return FileIO(name)
-
-
-def _check_another_file(file: str, target: str) -> None:
-    # Opening the target empties it: of its own source nothing would be left to read.
-    paths = Path(file), Path(target)
-    if "-" in {file, target} or not all(path.exists() for path in paths):
-        return
-    if paths[0].samefile(paths[1]):
-        raise Failure(f"{target}: cannot be copied to itself")
-
-
-def _shown(target: str) -> str:
-    return "standard output" if target == "-" else target
+                note(f"{plural(sink.packets)} written to {shown(target)}")

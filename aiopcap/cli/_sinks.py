@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import anyio
 import click
 
-from aiopcap import Capture, Dumper, PacketBatch
+from aiopcap import Dumper, PacketBatch, PacketStream
 from aiopcap.cli._lines import LineFormat
 from aiopcap.cli._output import STDOUT, TextOutput
 from aiopcap.cli._running import Failure
@@ -75,16 +75,16 @@ class SavefileSink:
 
 
 async def pump(
-    capture: Capture,
+    packets: PacketStream,
     sink: Sink,
     count: int | None,
     *,
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Move packets until the capture ends, or so many have been moved.
+    """Move packets until they end, or so many have been moved.
 
     Args:
-        capture: Where they come from.
+        packets: Where they come from.
         sink: Where they go.
         count: How many; all where None.
         beside: What runs in the meantime.
@@ -92,7 +92,7 @@ async def pump(
     async with anyio.create_task_group() as group:
         if beside is not None:
             group.start_soon(beside)
-        async for batch in capture.batches():
+        async for batch in packets.batches():
             try:
                 await sink.take(batch if count is None else batch[: count - sink.packets])
             except OSError as error:
