@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import pcapngfiles as ng
+from tests.support.compressors import FORMATS, SUFFIXES, pack, unpack
 from tests.support.frames import numbered, udp_frame
 from tests.support.oracle import read_pcap
 from tests.support.pcapfiles import Record, pcap_bytes, records
@@ -136,6 +137,36 @@ def test_a_target_that_is_there_is_overwritten(nano: Path, tmp_path: Path) -> No
     target.write_bytes(os.urandom(100_000))
     assert aiopcap("convert", nano, target).returncode == 0
     assert target.read_bytes() == nano.read_bytes()
+
+
+@pytest.mark.parametrize("program", FORMATS)
+def test_compressed_by_name(nano: Path, tmp_path: Path, program: str) -> None:
+    there, back = tmp_path / f"there.pcap{SUFFIXES[program]}", tmp_path / "back.pcap"
+    assert aiopcap("convert", nano, there).returncode == 0
+    assert unpack(program, there.read_bytes()) == (nano.read_bytes(), True)
+    packed = tmp_path / "packed"
+    packed.write_bytes(pack(program, nano.read_bytes()))
+    assert aiopcap("convert", packed, back).returncode == 0
+    assert back.read_bytes() == nano.read_bytes()
+
+
+def test_the_compression_can_be_told(nano: Path, tmp_path: Path) -> None:
+    plain, packed = tmp_path / "plain.pcapng.gz", tmp_path / "packed"
+    assert aiopcap("convert", nano, plain, "--compression", "none").returncode == 0
+    assert aiopcap("convert", nano, packed, "--compression", "gzip").returncode == 0
+    assert "pcapng" in output("capinfos", "-t", plain)
+    assert tcpdump_records(plain) == tcpdump_records(nano)
+    assert unpack("gzip", packed.read_bytes()) == (nano.read_bytes(), True)
+
+
+def test_compressed_parts(nano: Path, tmp_path: Path) -> None:
+    target = tmp_path / "part.pcap.gz"
+    assert aiopcap("convert", nano, target, "--split-packets", "25").returncode == 0
+    parts = sorted(tmp_path.glob("part-*.pcap.gz"))
+    contents = [unpack("gzip", path.read_bytes()) for path in parts]
+    assert all(whole for _, whole in contents)
+    counts = [len(read_pcap(content).records) for content, _ in contents]
+    assert counts == [25, 25, len(FRAMES) - 50]
 
 
 # -- several link types --------------------------------------------------------------------------

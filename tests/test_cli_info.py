@@ -17,6 +17,7 @@ import pytest
 
 from tests.savefile_samples import SAMPLES, Sample
 from tests.support import pcapngfiles as ng
+from tests.support.compressors import FORMATS, pack
 from tests.support.frames import numbered
 from tests.support.pcapfiles import Record, pcap_bytes, records
 from tests.support.witnesses import require_program, tshark_fields
@@ -115,6 +116,20 @@ def test_capinfos_agrees_about_the_corpus(corpus: Path) -> None:
             check(found[name], row)
             compared += 1
     assert compared > 100
+
+
+@pytest.mark.parametrize("program", FORMATS)
+@pytest.mark.parametrize("source", ["path", "-"])
+def test_a_compressed_file(tmp_path: Path, program: str, source: str) -> None:
+    path = tmp_path / "packed"
+    content = pcap_bytes(records(numbered(5000)))
+    path.write_bytes(pack(program, content))
+    arguments = [path] if source == "path" else ["-"]
+    [found] = told(*arguments, stdin=path.read_bytes())
+    assert (found["compression"], found["packets"]) == (program, 5000)
+    digest = subprocess.check_output(["sha256sum", path], text=True).split()[0]
+    assert (found["sha256"], found["file_bytes"]) == (digest, path.stat().st_size)
+    assert f"\n  compression  {program}\n" in aiopcap("info", path).stdout
 
 
 def statistics(interface_id: int, *counts: tuple[int, int]) -> bytes:

@@ -27,7 +27,7 @@ def description(capture: OfflineCapture, tally: Tally) -> Description:
         "version": list(capture.version),
         "byte_order": order,
         "precision": _PRECISIONS[capture.timestamp_precision],
-        "compression": getattr(capture, "compression", None),
+        "compression": capture.compression,
         "snaplen": capture.snaplen,
         "linktypes": [kind.name for kind in tally.linktypes or [capture.linktype]],
         "packets": tally.packets,
