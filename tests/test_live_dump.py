@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import time
 from itertools import pairwise
@@ -16,7 +17,7 @@ import aiopcap
 from aiopcap import DumpReport, open_live
 from tests.dumping import HEADER, RECORD, written
 
-from .support.frames import frame, number_of, numbered
+from .support.frames import frame, number_of, numbered, vlan_frame
 from .support.oracle import read_pcap
 from .support.veth import Veth
 from .support.witnesses import require_program, tcpdump_records, tshark_fields
@@ -38,30 +39,46 @@ async def end_of(dump: aiopcap.LiveDump) -> DumpReport:
         return await dump.wait()
 
 
-async def test_what_comes_is_in_the_file(veth: Veth, path: Path) -> None:
+async def dumped(
+    veth: Veth, capture: aiopcap.LiveCapture, path: Path, frames: list[bytes], **options: Any
+) -> DumpReport:
+    """Dump frames that are sent meanwhile; near a limit they take another way than far from one."""
+    dump = await capture.live_dump(path, **options)
+    assert not dump.ended
+    veth.send(frames)
+    if "max_packets" in options:
+        report = await end_of(dump)
+    else:
+        await until(lambda: dump.packets == len(frames))
+        report = await dump.stop()
+    assert dump.ended
+    assert (dump.packets, dump.nbytes) == (report.packets, report.nbytes)
+    assert report.nbytes == path.stat().st_size
+    return report
+
+
+LIMITS: list[dict[str, int]] = [{}, {"max_packets": 400}]
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+async def test_what_comes_is_in_the_file(veth: Veth, path: Path, limits: dict[str, int]) -> None:
     sent = [data for size in SIZES for data in numbered(100, size)]
     async with await open_live(veth.near) as capture:
         begun = time.time_ns()
-        dump = await capture.live_dump(path, max_packets=len(sent))
-        assert not dump.ended
-        veth.send(sent)
-        report = await end_of(dump)
-        assert dump.ended
+        report = await dumped(veth, capture, path, sent, **limits)
     records = tcpdump_records(path)
     assert [record.data for record in records] == sent
     times = [record.timestamp_ns for record in records]
     assert begun <= times[0] <= times[-1] <= time.time_ns()
     assert times == sorted(times)
     assert any(moment % 1000 for moment in times)
-    assert report == DumpReport(len(sent), path.stat().st_size, "max_packets")
-    assert (dump.packets, dump.nbytes) == (report.packets, report.nbytes)
+    assert report.packets == len(sent)
+    assert report.reason == ("max_packets" if limits else "stopped")
 
 
 async def test_other_programs_count_the_same(veth: Veth, path: Path) -> None:
     async with await open_live(veth.near) as capture:
-        dump = await capture.live_dump(path, max_packets=50)
-        veth.send(numbered(100))
-        report = await end_of(dump)
+        report = await dumped(veth, capture, path, numbered(50))
     said = subprocess.run(
         [require_program("capinfos"), "-Mcsdt", path], check=True, capture_output=True, text=True
     ).stdout
@@ -73,27 +90,48 @@ async def test_other_programs_count_the_same(veth: Veth, path: Path) -> None:
     assert values["File type"] == "nsecpcap"
 
 
-async def test_microseconds_for_those_who_know_no_others(veth: Veth, path: Path) -> None:
+@pytest.mark.parametrize("limits", LIMITS)
+async def test_microseconds_for_those_who_know_no_others(
+    veth: Veth, path: Path, limits: dict[str, int]
+) -> None:
+    sent = numbered(400)
     async with await open_live(veth.near) as capture:
-        dump = await capture.live_dump(path, max_packets=5, precision="micro")
-        veth.send(numbered(5))
-        await end_of(dump)
+        begun = time.time_ns() // 1000 * 1000
+        await dumped(veth, capture, path, sent, precision="micro", **limits)
     found = read_pcap(path.read_bytes())
     assert (found.precision, found.linktype, found.snaplen) == ("micro", 1, 262144)
-    assert written(path.read_bytes()) == list(range(5))
+    times = [record.timestamp_ns for record in found.records]
+    assert begun <= times[0] <= times[-1] <= time.time_ns()
+    assert times == sorted(times)
+    assert [record.data for record in tcpdump_records(path)] == sent
 
 
-async def test_packets_that_the_snaplen_cuts(veth: Veth, path: Path) -> None:
+@pytest.mark.parametrize("limits", [{}, {"max_packets": 4}])
+async def test_packets_that_the_snaplen_cuts(
+    veth: Veth, path: Path, limits: dict[str, int]
+) -> None:
+    sent = [frame(size=60), frame(size=200), frame(size=1514), vlan_frame(size=100)]
     async with await open_live(veth.near, snaplen=100) as capture:
-        dump = await capture.live_dump(path, max_bytes=HEADER + 16 + 60 + 2 * (16 + 100))
-        veth.send([frame(size=60), frame(size=200), frame(size=1514), frame(size=61)])
-        assert (await end_of(dump)).packets == 3
-        assert (await capture.receive()).data == frame(size=61)
+        await dumped(veth, capture, path, sent, **limits)
     assert tshark_fields(path, "frame.cap_len", "frame.len") == [
         ("60", "60"),
         ("100", "200"),
         ("100", "1514"),
+        ("100", str(len(sent[3]))),
     ]
+    assert [record.data for record in tcpdump_records(path)] == [data[:100] for data in sent]
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_packets": 5}])
+async def test_the_any_device(veth: Veth, path: Path, limits: dict[str, int]) -> None:
+    # Others may use their devices with the usual one meanwhile.
+    ethertype = 0x9000 + secrets.randbelow(0x1000)
+    sent = [frame(bytes([number]), ethertype=ethertype) for number in range(5)]
+    async with await open_live("any", filter=f"ether proto {ethertype}") as capture:
+        await dumped(veth, capture, path, sent, **limits)
+    found = read_pcap(path.read_bytes())
+    assert found.linktype == aiopcap.LinkType.LINUX_SLL2
+    assert [record.data[20:] for record in found.records] == [data[14:] for data in sent]
 
 
 # -- limits ----------------------------------------------------------------------------------------
@@ -137,6 +175,35 @@ async def test_never_more_bytes(
         assert path.stat().st_size == size <= room
         assert written(path.read_bytes()) == list(range(expected))
         assert numbers(await take(capture, 20 - expected)) == list(range(expected, 20))
+
+
+@pytest.mark.parametrize("spare", [0, -1, 1])
+async def test_a_limit_that_is_far_away_is_kept_to_the_byte_as_well(
+    veth: Veth, path: Path, spare: int
+) -> None:
+    sizes = [SIZES[number % 4] for number in range(8000)]
+    sent = [numbered(1, size, start=number)[0] for number, size in enumerate(sizes)]
+    room = HEADER + sum(16 + size for size in sizes[:7001]) + spare
+    expected = 7001 if spare >= 0 else 7000
+    async with await open_live(veth.near, buffer_size=64 * 2**20) as capture:
+        dump = await capture.live_dump(path, max_bytes=room, max_packets=7500)
+        await to_thread.run_sync(veth.send, sent)
+        report = await end_of(dump)
+        assert report.reason == "max_bytes"
+        assert room - 16 - 1514 < report.nbytes == path.stat().st_size <= room
+        assert written(path.read_bytes()) == list(range(expected))
+        assert report.packets == expected
+        assert numbers(await take(capture, 8000 - expected)) == list(range(expected, 8000))
+
+
+@pytest.mark.parametrize("count", [4095, 4096, 4097, 9000])
+async def test_a_number_that_is_more_than_a_batch(veth: Veth, path: Path, count: int) -> None:
+    async with await open_live(veth.near, buffer_size=64 * 2**20) as capture:
+        dump = await capture.live_dump(path, max_packets=count)
+        await to_thread.run_sync(veth.send, numbered(10_000))
+        assert await end_of(dump) == DumpReport(count, HEADER + count * RECORD, "max_packets")
+        assert written(path.read_bytes()) == list(range(count))
+        assert numbers(await take(capture, 10_000 - count)) == list(range(count, 10_000))
 
 
 @pytest.mark.parametrize("room", [HEADER, HEADER + 15])
@@ -279,11 +346,11 @@ async def test_a_change_of_the_filter_takes_no_packet_from_a_dump_that_waits(
         await open_live(veth.near, immediate=True, snaplen=100) as capture,
         await capture.live_dump(path) as dump,
     ):
-        for _ in range(100):
+        while sent < 100:
             veth.send(numbered(1, start=sent))
             sent += 1
             await capture.set_filter("less 100")
-            await until(lambda: dump.packets == sent)
+            await until(lambda: dump.packets == sent)  # noqa: B023 - called at once
     assert written(path.read_bytes()) == list(range(sent))
 
 
@@ -328,13 +395,3 @@ async def test_frames_are_sent_and_counters_read_beside_it(veth: Veth, path: Pat
             came = [data for data in await far.everything() if number_of(data) >= 10_000]
     assert came == outgoing
     assert written(path.read_bytes()) == list(range(20_000))
-
-
-async def test_a_dump_of_the_any_device(veth: Veth, path: Path) -> None:
-    async with await open_live("any", filter="ether proto 0x88b5") as capture:
-        dump = await capture.live_dump(path, max_packets=5)
-        veth.send(numbered(5))
-        await end_of(dump)
-    found = read_pcap(path.read_bytes())
-    assert found.linktype == aiopcap.LinkType.LINUX_SLL2
-    assert [record.data[20:28] for record in found.records] == [data[14:22] for data in numbered(5)]

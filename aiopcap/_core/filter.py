@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from aiopcap._core.batch import PacketBatch, RawColumns
 from aiopcap._core.columns import Columns
 from aiopcap._core.errors import FilterError, text
-from aiopcap._core.linktype import LinkType
+from aiopcap._core.linktype import COOKED, LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._native import ffi, lib
 
@@ -196,6 +196,19 @@ class CompiledFilter(NamedTuple):
             if code & _CLASS in _LOADS and mode in _PACKET_MODES and k < _ANCILLARY:
                 reach = max(reach, k + 4 + (0 if mode == _LOAD_ABSOLUTE else 64))
         return reach
+
+    def is_for_kernel(self, linktype: LinkType, snaplen: int) -> bool:
+        """Whether the kernel alone must run the program, on what a live handle captures.
+
+        libpcap runs each new filter itself over what the ring holds, and at the least over its
+        next block. A program that asks for what is not in the packet, or looks behind where the
+        snaplen cut it, would lose all of that. Run by the kernel alone, what came before is not
+        shown, as nobody can judge it. (In the cooked formats everything is in the packet, and
+        libpcap adapts the program for the kernel.)
+        """
+        if self.filter is None or linktype in COOKED:
+            return False
+        return self.asks_kernel or self.reach > snaplen
 
 
 def as_filter(filter: str | Filter, linktype: LinkType, snaplen: int) -> Filter:

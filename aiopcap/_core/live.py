@@ -19,19 +19,13 @@ from aiopcap._core.errors import (
     text,
 )
 from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_program
+from aiopcap._core.gathering import Gathering
 from aiopcap._core.interfaces import Interface
-from aiopcap._core.linktype import COOKED, LinkType
+from aiopcap._core.linktype import LinkType
 from aiopcap._core.livehandle import check, open_handle
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
-
-# Between two waits under load. It is short beside what the ring bridges: at the least as many
-# milliseconds as it has blocks of 256 KiB, and the bytes of a pause are a small share of it.
-GATHER_SECONDS = 0.003
-GATHER_PACKETS = 256
-GATHER_SHARE = 8
-GATHER_LEAST_BUFFER = 4 * 1024 * 1024
 
 # How often to read before a filter is set; a flood must not keep that from happening.
 EARLY_READS = 8
@@ -103,9 +97,7 @@ class LiveSource:
         self._blocks = not options.immediate
         self._interfaces: dict[int, str] = {}
         self._room = 0
-        size = options.buffer_bytes
-        self._gather_room = 0 if options.immediate or size < GATHER_LEAST_BUFFER else size
-        self._burst = (0, 0)
+        self._gathering = Gathering(0 if options.immediate else options.buffer_bytes)
         self._arena: Any = b""
         self._columns = Columns(BATCH_PACKETS)
         if self.device == "any" and LinkType.LINUX_SLL2 in self.datalinks():
@@ -168,13 +160,10 @@ class LiveSource:
         packets come by the hundred each time, waking up half as often delays none of them by much,
         and the ring has the room.
         """
-        packets, nbytes = self._burst
-        self._burst = (0, 0)
-        gathers = packets >= GATHER_PACKETS and nbytes * GATHER_SHARE <= self._gather_room
-        return GATHER_SECONDS if gathers else 0.0
+        return self._gathering.pause()
 
     def read_batch(self, max_packets: int = BATCH_PACKETS) -> PacketBatch | None:
-        """Return the packets that are ready, or None; at most so many, if they are not read yet.
+        """Return the packets that are ready, at most so many, or None.
 
         Raises:
             InterfaceGoneError: If the device was removed, after its last packets.
@@ -199,6 +188,33 @@ class LiveSource:
                 batch = self._read(max_packets)
             return batch
 
+    def record(self, out: Any, size: int, *, nanoseconds: bool) -> tuple[int, int]:
+        """Write packets that are ready as records of a pcap file, without a batch in between.
+
+        Nothing is written where only `read_batch` knows what to do: of packets that were read
+        before, after some filters, and when the device may be gone.
+
+        Args:
+            out: Where to, with room for `LEAST_ROOM` and a packet of the snaplen.
+            size: How many bytes of room that is.
+            nanoseconds: Whether the file's time stamps count them, or microseconds.
+
+        Returns:
+            How many packets, and how many bytes their records have.
+        """
+        count, used = ffi.new("uint32_t *"), ffi.new("size_t *")
+        with self.resource, self.turn:
+            if self.has_early or self._not_before_ns or self._suspect or self._failure:
+                return 0, 0
+            precision = (self._ns_per_fraction, nanoseconds)
+            status = lib.aiopcap_record_live(
+                self._handle, out, size, BATCH_PACKETS, *precision, count, used
+            )
+            self._note(count[0], used[0])
+            if status < 0:
+                self._fail_by(status)
+            return count[0], used[0]
+
     def put_back(self, batch: PacketBatch) -> None:
         """Have `read_batch` return packets again that it returned, before all others."""
         with self.turn:
@@ -220,7 +236,7 @@ class LiveSource:
         columns.size = self._room
         status = lib.aiopcap_read_live(self._handle, columns, max_packets, self._ns_per_fraction)
         if status < 0 and self._failure is None:
-            self._fail(error_from_status(status, text(lib.pcap_geterr(self._handle)), self.device))
+            self._fail_by(status)
             if columns.count == 0:
                 return self._read(max_packets)
         if columns.count == 0 and self._suspect and self._failure is None:
@@ -232,6 +248,9 @@ class LiveSource:
         self._room = ARENA_BYTES + self.snaplen
         self._memory: Any = new_uncleared("uint8_t[]", self._room)
         self._arena = ffi.buffer(self._memory, self._room)
+
+    def _fail_by(self, status: int) -> None:
+        self._fail(error_from_status(status, text(lib.pcap_geterr(self._handle)), self.device))
 
     def _fail(self, failure: PcapError) -> None:
         self._failure = failure
@@ -259,13 +278,16 @@ class LiveSource:
         counters = self.statistics()
         return max(0, counters.received - counters.dropped - self._delivered)
 
+    def _note(self, packets: int, nbytes: int) -> None:
+        self._gathering.count(packets, nbytes)
+        self._delivered += packets
+        if self._delivered - self._polled > 2**30:
+            self.statistics()
+
     def _batch(self, start: int) -> PacketBatch:
         columns = self._columns.native
         self._room -= columns.used
-        self._burst = (self._burst[0] + columns.count, self._burst[1] + columns.used)
-        self._delivered += columns.count
-        if self._delivered - self._polled > 2**30:
-            self.statistics()
+        self._note(columns.count, columns.used)
         interface: dict[int, str] | str = self.device
         if self.linktype is LinkType.LINUX_SLL2:
             interface = self._interfaces
@@ -306,7 +328,7 @@ class LiveSource:
             self.filter = compiled.filter
             self._early.extendleft(self._returned)
             self._returned.clear()
-            if self._kernel_alone(compiled):
+            if compiled.is_for_kernel(self.linktype, self.snaplen):
                 self._early.clear()
 
     def _read_early(self) -> None:
@@ -321,21 +343,8 @@ class LiveSource:
                 break
             self._early.append(batch)
 
-    def _kernel_alone(self, compiled: CompiledFilter) -> bool:
-        """Whether the kernel alone must run a program.
-
-        libpcap runs each new filter itself over what the ring holds, and at the least over its
-        next block. A program that asks for what is not in the packet, or looks behind where the
-        snaplen cut it, would lose all of that. Run by the kernel alone, what came before is not
-        shown, as nobody can judge it. (In the cooked formats everything is in the packet, and
-        libpcap adapts the program for the kernel.)
-        """
-        if compiled.filter is None or self.linktype in COOKED:
-            return False
-        return compiled.asks_kernel or compiled.reach > self.snaplen
-
     def _install(self, compiled: CompiledFilter) -> None:
-        if not self._kernel_alone(compiled):
+        if not compiled.is_for_kernel(self.linktype, self.snaplen):
             self._check(lib.pcap_setfilter(self._handle, compiled.program))
             return
         everything = compile_program(self._handle, "")

@@ -12,13 +12,12 @@ import select
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.daemon import Bell
-from aiopcap._core.live import LiveSource
+from aiopcap._core.live import BATCH_PACKETS, LEAST_ROOM, LiveSource
 from aiopcap._core.resource import Owner, ResourceClosedError
-from aiopcap._core.savefileformat import CheckedBatch
 from aiopcap._core.writer import SavefileWriter
 
 # Seconds until an idle thread notices that what it gave to the writer could not be written.
@@ -90,6 +89,7 @@ class Recording:
         self._most_packets = limits.max_packets or math.inf
         self._most_bytes = limits.max_bytes or math.inf
         self._refused = False
+        self._least_room = LEAST_ROOM + source.snaplen
         self._bell = Bell()
         self._stopped: DumpReason | None = None
         self._over = threading.Event()
@@ -123,7 +123,7 @@ class Recording:
         _running.add(self)
         try:
             try:
-                reason = self._record()
+                reason = self._move_all()
             except ResourceClosedError:
                 reason = self._stopped or "closed"
             finally:
@@ -141,7 +141,7 @@ class Recording:
 
     # -- in the thread ---------------------------------------------------------------------------
 
-    def _record(self) -> DumpReason:
+    def _move_all(self) -> DumpReason:
         while self._stopped is None:
             if (limit := self._limit()) is not None:
                 return limit
@@ -162,9 +162,13 @@ class Recording:
         return None
 
     def _move(self) -> bool:
-        """Bring a batch from the source to the writer; False where there is none now."""
+        """Bring packets from the source to the writer; False where there are no more now."""
+        if self._writer.room < self._least_room:
+            self._make_room()
         # A filter that is set meanwhile holds for what is not in the writer's buffer yet.
         with self._source.turn:
+            if self._is_far_from_limits() and (count := self._record_directly()):
+                return count == BATCH_PACKETS or self._writer.room < self._least_room
             batch = self._source.read_batch()
             if batch is None:
                 return False
@@ -175,28 +179,48 @@ class Recording:
                 if taken < len(batch):
                     self._source.put_back(batch[taken:])
         if taken == 0:
-            self._writer.wait()
+            self._make_room()
         return True
+
+    def _make_room(self) -> None:
+        # Not in the source's turn: a disk may take its time.
+        self._writer.wait()
+        self._writer.hand_over()
+
+    def _is_far_from_limits(self) -> bool:
+        room = min(self._writer.room, self._most_bytes - self.nbytes)
+        return room >= self._least_room and self._most_packets - self.packets >= BATCH_PACKETS
+
+    def _record_directly(self) -> int:
+        """Have packets that are there written from the ring to the buffer; returns how many.
+
+        Most go this way. Near a limit they go the long way, in batches, whose rest is put back.
+        """
+        before = self.packets
+        self._writer.fill(self._record)
+        self.nbytes = self._writer.tell_all()
+        return self.packets - before
+
+    def _record(self, out: Any, room: int) -> int:
+        count, nbytes = self._source.record(
+            out,
+            int(min(room, self._most_bytes - self.nbytes)),
+            nanoseconds=self._writer.format.precision == "nano",
+        )
+        self.packets += count
+        return nbytes
 
     def _append(self, batch: PacketBatch) -> int:
         """Give the writer a batch's first packets, as many as may be; returns how many."""
         if len(batch) > self._most_packets - self.packets:
             batch = batch[: int(self._most_packets) - self.packets]
         checked = self._writer.check_batch(batch)
-        taken = self._append_some(checked, 0)
-        if taken < len(batch) and not self._refused and not self._writer.busy:
-            self._writer.hand_over()
-            taken = self._append_some(checked, taken)
+        taken = self._writer.append_some(checked, 0, self._most_bytes - self.nbytes)
+        self.nbytes = self._writer.tell_all()
+        room = self._most_bytes - self.nbytes
+        self._refused = taken < len(batch) and self._writer.needs(checked, taken) > room
         self.packets += taken
         return taken
-
-    def _append_some(self, checked: CheckedBatch, first: int) -> int:
-        writer, room = self._writer, self._most_bytes - self.nbytes
-        after = writer.append_some(checked, first, room)
-        self.nbytes = writer.tell_all()
-        left = after < checked.native.count
-        self._refused = left and writer.needs(checked, after) > self._most_bytes - self.nbytes
-        return after
 
     def _wait(self) -> None:
         """Wait until there may be a packet, or somebody calls."""

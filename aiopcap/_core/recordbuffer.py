@@ -1,5 +1,8 @@
 """Packets as records, in a buffer on their way to a file."""
 
+from collections.abc import Callable
+from typing import Any
+
 from aiopcap._core.packet import Packet
 from aiopcap._core.savefileformat import CheckedBatch, Encoder
 from aiopcap._native import ffi
@@ -60,6 +63,15 @@ class RecordBuffer:
     def cut(self, time: float) -> None:
         """Have what is added from now on go to the next file, which began at this time."""
         self.cuts.append((self.used, time))
+
+    @property
+    def room(self) -> int:
+        """How many bytes it has room for without growing."""
+        return len(self._bytes) - self.used
+
+    def fill(self, write: Callable[[Any, int], int]) -> None:
+        """Have records written by another, who is told where and how long, and says how much."""
+        self.used += write(self._native + self.used, self.room)
 
     def view(self) -> memoryview:
         """Return what is to be written; release it before more is added."""

@@ -235,6 +235,27 @@ class SavefileWriter:
     def _new_buffer(self) -> RecordBuffer:
         return RecordBuffer(self._encoder, self._buffer_bytes)
 
+    @property
+    def takes_records(self) -> bool:
+        """Whether others may write pcap records into the buffer: of one file, in that format."""
+        return self.format.name == "pcap" and self._meter is None
+
+    @property
+    def room(self) -> int:
+        """How many bytes of records the buffer has room for."""
+        return self._filling.room
+
+    def fill(self, write: Callable[[Any, int], int]) -> None:
+        """Have records written into the buffer.
+
+        Args:
+            write: Called with where they go and how many bytes at most; returns how many it wrote.
+        """
+        self.check()
+        before = self._filling.used
+        self._filling.fill(write)
+        self._length += self._filling.used - before
+
     # -- writing ---------------------------------------------------------------------------------
 
     @property
