@@ -39,12 +39,15 @@ async def end_of(dump: aiopcap.LiveDump) -> DumpReport:
         return await dump.wait()
 
 
+async def send_in_thread(veth: Veth, frames: list[bytes]) -> None:
+    await to_thread.run_sync(veth.send, frames)
+
+
 async def dumped(
     veth: Veth, capture: aiopcap.LiveCapture, path: Path, frames: list[bytes], **options: Any
 ) -> DumpReport:
     """Dump frames that are sent meanwhile; near a limit they take another way than far from one."""
     dump = await capture.live_dump(path, **options)
-    assert not dump.ended
     veth.send(frames)
     if "max_packets" in options:
         report = await end_of(dump)
@@ -187,7 +190,7 @@ async def test_a_limit_that_is_far_away_is_kept_to_the_byte_as_well(
     expected = 7001 if spare >= 0 else 7000
     async with await open_live(veth.near, buffer_size=64 * 2**20) as capture:
         dump = await capture.live_dump(path, max_bytes=room, max_packets=7500)
-        await to_thread.run_sync(veth.send, sent)
+        await send_in_thread(veth, sent)
         report = await end_of(dump)
         assert report.reason == "max_bytes"
         assert room - 16 - 1514 < report.nbytes == path.stat().st_size <= room
@@ -200,7 +203,7 @@ async def test_a_limit_that_is_far_away_is_kept_to_the_byte_as_well(
 async def test_a_number_that_is_more_than_a_batch(veth: Veth, path: Path, count: int) -> None:
     async with await open_live(veth.near, buffer_size=64 * 2**20) as capture:
         dump = await capture.live_dump(path, max_packets=count)
-        await to_thread.run_sync(veth.send, numbered(10_000))
+        await send_in_thread(veth, numbered(10_000))
         assert await end_of(dump) == DumpReport(count, HEADER + count * RECORD, "max_packets")
         assert written(path.read_bytes()) == list(range(count))
         assert numbers(await take(capture, 10_000 - count)) == list(range(count, 10_000))
@@ -240,7 +243,9 @@ async def test_dumps_one_behind_the_other_leave_nothing_out(veth: Veth, tmp_path
         veth.send(numbered(1000))
         for number in range(40):
             path = tmp_path / f"{number}.pcap"
-            limit = {"max_packets": 25} if number % 2 else {"max_bytes": HEADER + 26 * RECORD - 1}
+            limit: dict[str, int] = (
+                {"max_packets": 25} if number % 2 else {"max_bytes": HEADER + 26 * RECORD - 1}
+            )
             assert (await end_of(await capture.live_dump(path, **limit))).packets == 25
             seen += written(path.read_bytes())
     assert seen == list(range(1000))
@@ -324,7 +329,7 @@ async def test_a_filter_set_in_a_flood_lets_nothing_through_that_does_not_match(
     frames = [numbered(1, 60 + number % 2 * 100, start=number)[0] for number in range(last)]
     async with await open_live(veth.near, buffer_size=64 * 1024 * 1024) as capture:
         async with await capture.live_dump(path) as dump, anyio.create_task_group() as tasks:
-            tasks.start_soon(to_thread.run_sync, veth.send, frames)
+            tasks.start_soon(send_in_thread, veth, frames)
             await until(lambda: dump.packets > 1000)
             await capture.set_filter("greater 100")
             taken = dump.packets
@@ -384,7 +389,7 @@ async def test_frames_are_sent_and_counters_read_beside_it(veth: Veth, path: Pat
     async with await open_live(veth.near) as capture:
         with listening(veth) as far:
             async with await capture.live_dump(path) as dump, anyio.create_task_group() as tasks:
-                tasks.start_soon(to_thread.run_sync, veth.send, numbered(20_000))
+                tasks.start_soon(send_in_thread, veth, numbered(20_000))
                 for start in range(0, 2000, 100):
                     await capture.send(outgoing[start])
                     await capture.send_batch(outgoing[start + 1 : start + 100])

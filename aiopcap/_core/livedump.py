@@ -163,11 +163,11 @@ class Recording:
 
     def _move(self) -> bool:
         """Bring packets from the source to the writer; False where there are no more now."""
-        if self._writer.room < self._least_room:
-            self._make_room()
+        if self._writer.room < self._least_room and not self._writer.busy:
+            self._writer.hand_over()
         # A filter that is set meanwhile holds for what is not in the writer's buffer yet.
         with self._source.turn:
-            if self._is_far_from_limits() and (count := self._record_directly()):
+            if self._has_room_for_any() and (count := self._record_directly()):
                 return count == BATCH_PACKETS or self._writer.room < self._least_room
             batch = self._source.read_batch()
             if batch is None:
@@ -179,22 +179,20 @@ class Recording:
                 if taken < len(batch):
                     self._source.put_back(batch[taken:])
         if taken == 0:
-            self._make_room()
+            # A disk takes its time, and meanwhile it is others' turn.
+            self._writer.wait()
+            self._writer.hand_over()
         return True
 
-    def _make_room(self) -> None:
-        # Not in the source's turn: a disk may take its time.
-        self._writer.wait()
-        self._writer.hand_over()
-
-    def _is_far_from_limits(self) -> bool:
+    def _has_room_for_any(self) -> bool:
+        """Whether as much as one call reads has room everywhere, whatever it is."""
         room = min(self._writer.room, self._most_bytes - self.nbytes)
         return room >= self._least_room and self._most_packets - self.packets >= BATCH_PACKETS
 
     def _record_directly(self) -> int:
         """Have packets that are there written from the ring to the buffer; returns how many.
 
-        Most go this way. Near a limit they go the long way, in batches, whose rest is put back.
+        Most go this way. Where room is short they go in batches, whose rest can be put back.
         """
         before = self.packets
         self._writer.fill(self._record)
