@@ -1,7 +1,6 @@
 """A live, activated, non-blocking libpcap handle."""
 
 import os
-import socket
 import threading
 import time
 from bisect import bisect_left
@@ -22,7 +21,7 @@ from aiopcap._core.filter import CompiledFilter, Filter, as_filter, compile_prog
 from aiopcap._core.gathering import Gathering
 from aiopcap._core.interfaces import Interface
 from aiopcap._core.linktype import LinkType
-from aiopcap._core.livehandle import check, open_handle
+from aiopcap._core.livehandle import check, interface_name, open_handle
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
 from aiopcap._core.resource import Resource
 from aiopcap._native import ffi, lib
@@ -117,19 +116,14 @@ class LiveSource:
     @property
     def interfaces(self) -> tuple[Interface, ...]:
         """The device, unless packets say themselves which one they came from."""
-        if self.device == "any":
-            return ()
-        expression = None if self.filter is None else self.filter.expression
-        return (
-            Interface(
-                self.device,
-                section=0,
-                linktype=self.linktype,
-                snaplen=self.snaplen,
-                ticks_per_second=1_000_000_000 // self._ns_per_fraction,
-                filter=expression,
-            ),
+        known = Interface(
+            self.device,
+            section=0,
+            linktype=self.linktype,
+            snaplen=self.snaplen,
+            filter=None if self.filter is None else self.filter.expression,
         )
+        return () if self.device == "any" else (known,)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -156,9 +150,7 @@ class LiveSource:
     def pause(self) -> float:
         """Return how many seconds to let packets gather before the next wait; mostly none.
 
-        Asked once before each wait. To wake up costs as much as some hundred packets do. When
-        packets come by the hundred each time, waking up half as often delays none of them by much,
-        and the ring has the room.
+        Asked once before each wait.
         """
         return self._gathering.pause()
 
@@ -292,7 +284,7 @@ class LiveSource:
         if self.linktype is LinkType.LINUX_SLL2:
             interface = self._interfaces
             for number in self._columns.interface_numbers().difference(interface):
-                interface[number] = _interface_name(number)
+                interface[number] = interface_name(number)
         return self._columns.batch(
             RawData(self._arena, start, columns.used), self.linktype, interface
         )
@@ -407,10 +399,3 @@ class LiveSource:
         # undo what the parent still uses, such as monitor mode.
         if self._fd >= 0:
             os.close(self._fd)
-
-
-def _interface_name(number: int) -> str:
-    try:
-        return socket.if_indextoname(number)
-    except OSError:
-        return f"if{number}"  # gone since; its packets still say apart what came from where

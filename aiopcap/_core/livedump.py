@@ -186,6 +186,8 @@ class Recording:
 
     def _has_room_for_any(self) -> bool:
         """Whether as much as one call reads has room everywhere, whatever it is."""
+        if not self._writer.takes_records:
+            return False
         room = min(self._writer.room, self._most_bytes - self.nbytes)
         return room >= self._least_room and self._most_packets - self.packets >= BATCH_PACKETS
 

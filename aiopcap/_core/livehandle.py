@@ -1,6 +1,7 @@
 """Making a live pcap_t: options in, an active and non-blocking handle out."""
 
 import os
+import socket
 from typing import Any
 
 from aiopcap._core.constants import Direction
@@ -81,3 +82,11 @@ def _check_or_warn(handle: Any, device: str, status: int, warnings: list[str]) -
         detail = text(lib.pcap_geterr(handle))
         words = dict.fromkeys(filter(None, (device, status_text(status), detail)))
         warnings.append(": ".join(words))
+
+
+def interface_name(number: int) -> str:
+    """Return the name of a device by its number."""
+    try:
+        return socket.if_indextoname(number)
+    except OSError:
+        return f"if{number}"  # gone since; its packets still say apart what came from where

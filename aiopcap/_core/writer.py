@@ -8,8 +8,6 @@ when it is slower than the packets come, and memory has a bound whatever it does
 """
 
 import math
-import operator
-import os
 import sys
 import threading
 import time
@@ -18,10 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from aiopcap._core.appending import open_to_append
 from aiopcap._core.batch import PacketBatch
-from aiopcap._core.bytetarget import ByteTarget, Writable, open_target
-from aiopcap._core.compression import compression_for
+from aiopcap._core.bytetarget import ByteTarget
 from aiopcap._core.errors import SavefileWriteError, copy_of
 from aiopcap._core.interfaces import InterfaceStatistics
 from aiopcap._core.linktype import LinkType
@@ -29,7 +25,7 @@ from aiopcap._core.packet import Packet
 from aiopcap._core.recordbuffer import BUFFER_BYTES, RecordBuffer
 from aiopcap._core.resource import Owner
 from aiopcap._core.rotatingtarget import RotatingTarget
-from aiopcap._core.rotation import FileMeter, Rotation
+from aiopcap._core.rotation import FileMeter
 from aiopcap._core.savefileformat import CheckedBatch, Key, SavefileFormat
 from aiopcap._core.savefileoutput import SavefileOutput
 
@@ -362,58 +358,3 @@ class SavefileWriter:
             self._output.write(buffer)
         finally:
             buffer.clear()
-
-
-def open_writer(
-    target: Writable,
-    format: SavefileFormat,
-    *,
-    append: bool = False,
-    buffer_bytes: int = BUFFER_BYTES,
-    rotate: Rotation | None = None,
-    compression: str | None = "auto",
-    clock: Callable[[], float] = time.monotonic,
-) -> SavefileWriter:
-    """Open what `dump_open` takes.
-
-    Args:
-        target: What is written to; for a rotation, a pattern of paths.
-        format: For the header.
-        append: Whether to go on with a file that is there.
-        buffer_bytes: The most memory for packets on their way.
-        rotate: When to begin another file.
-        compression: Its name, None, or "auto" for that of the target's suffix.
-        clock: Gives seconds, for the rotation; asked where packets are appended.
-
-    Raises:
-        OSError: If it cannot be opened.
-        SavefileError: If a file is not one to append to.
-        ValueError: If the arguments do not go together.
-        MissingExtraError: If the compression needs a package that is not there.
-    """
-    compress = compression_for(target, compression)
-    if operator.index(buffer_bytes) < 1:
-        raise ValueError(f"buffer_bytes is at least 1, not {buffer_bytes}")
-    if append and rotate is not None:
-        raise ValueError("a rotation begins new files, and so appends to none")
-    if append and compress is not None:
-        raise ValueError("what is compressed cannot be appended to")
-    files: ByteTarget | RotatingTarget
-    length, surplus, meter = 0, 0, None
-    if append:
-        files, length, surplus = open_to_append(target, format.header())
-    elif rotate is not None:
-        if not isinstance(target, str | os.PathLike) or target == "-":
-            raise ValueError("a rotation writes to files that have a path")
-        files = RotatingTarget(os.fspath(target), rotate.keep, len(format.header()), compress)
-        meter = FileMeter(rotate, clock)
-    else:
-        plain = open_target(target)
-        files = plain if compress is None else compress(plain)
-    try:
-        return SavefileWriter(
-            files, format, buffer_bytes=buffer_bytes, length=length, surplus=surplus, meter=meter
-        )
-    except BaseException:
-        files.close()
-        raise

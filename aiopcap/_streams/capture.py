@@ -12,8 +12,8 @@ from anyio import to_thread
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable
 from aiopcap._core.filter import Filter
-from aiopcap._core.formats import choose_format
 from aiopcap._core.linktype import LinkType
+from aiopcap._core.savefileopening import choose_format
 from aiopcap._core.source import PacketSource
 from aiopcap._streams._threads import run_surely
 from aiopcap._streams.dumper import Dumper, DumpOptions, open_dumper

@@ -12,13 +12,13 @@ from anyio.abc import ObjectSendStream
 
 from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable
-from aiopcap._core.formats import choose_format
 from aiopcap._core.interfaces import Interface, InterfaceStatistics
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
 from aiopcap._core.rotation import Rotation
 from aiopcap._core.savefileformat import SavefileFormat
-from aiopcap._core.writer import SavefileWriter, open_writer
+from aiopcap._core.savefileopening import choose_format, open_writer
+from aiopcap._core.writer import SavefileWriter
 from aiopcap._streams._threads import open_in_thread, run_surely
 
 # A send that only fills the buffer gives other tasks their turn this often.

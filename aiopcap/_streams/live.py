@@ -9,14 +9,13 @@ from aiopcap._core.batch import PacketBatch
 from aiopcap._core.bytetarget import Writable
 from aiopcap._core.constants import Direction, TimestampType
 from aiopcap._core.filter import Filter
-from aiopcap._core.formats import choose_format
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.live import LiveSource
 from aiopcap._core.livedump import DumpLimits
 from aiopcap._core.liveoptions import CaptureStatistics, LiveOptions
 from aiopcap._core.rotation import Rotation
+from aiopcap._core.savefileopening import choose_format, open_writer
 from aiopcap._core.sender import Frame, FrameSender
-from aiopcap._core.writer import open_writer
 from aiopcap._streams._threads import open_in_thread, run_surely
 from aiopcap._streams._warning import warn_user
 from aiopcap._streams.capture import Capture
