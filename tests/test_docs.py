@@ -122,6 +122,18 @@ def test_any_device(
     assert re.fullmatch(r"lo \d{19} 53\n", printed)
 
 
+def test_live_dump(
+    popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str, tmp_path: Path
+) -> None:
+    process = popen("-c", ON_BACKEND, "live_dump", backend, veth.near, "udp.pcap")
+    wait_for_line(process.stdout, "0 packets, 0 dropped")
+    veth.send([udp_frame(), frame()])
+    wait_for_line(process.stdout, "1 packets, 0 dropped")
+    process.send_signal(signal.SIGINT)
+    process.wait(TIMEOUT)
+    assert (tmp_path / "udp.pcap").stat().st_size == 24 + 16 + 60
+
+
 def test_several_devices(
     popen: Callable[..., subprocess.Popen[str]], veth: Veth, backend: str
 ) -> None:

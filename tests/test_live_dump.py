@@ -243,10 +243,9 @@ async def test_dumps_one_behind_the_other_leave_nothing_out(veth: Veth, tmp_path
         veth.send(numbered(1000))
         for number in range(40):
             path = tmp_path / f"{number}.pcap"
-            limit: dict[str, Any] = (
-                {"max_packets": 25} if number % 2 else {"max_bytes": HEADER + 26 * RECORD - 1}
-            )
-            assert (await end_of(await capture.live_dump(path, **limit))).packets == 25
+            room, most = (0, 25) if number % 2 else (HEADER + 26 * RECORD - 1, 0)
+            dump = await capture.live_dump(path, max_bytes=room, max_packets=most)
+            assert (await end_of(dump)).packets == 25
             seen += written(path.read_bytes())
     assert seen == list(range(1000))
 
