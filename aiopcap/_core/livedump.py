@@ -1,8 +1,8 @@
 """What a live source captures, on its way to a savefile in a thread of its own.
 
 From the kernel's ring to the file there is no Python object for a packet, and no event loop. The
-thread reads a batch, encodes it into the writer's buffer, and waits for the next; when both of the
-writer's buffers are on their way to a slow disk, packets wait in the ring.
+thread has packets written from the ring into the writer's buffer as records, and waits for the
+next; when both of the writer's buffers are on their way to a slow disk, packets wait in the ring.
 """
 
 import atexit
