@@ -80,8 +80,7 @@ class LiveSource:
         self._fd: int = lib.pcap_get_selectable_fd(handle)
         nano = lib.pcap_get_tstamp_precision(handle) == lib.PCAP_TSTAMP_PRECISION_NANO
         self._ns_per_fraction = 1 if nano else 1000
-        self._totals = [0, 0, 0]
-        self._seen = [0, 0, 0]
+        self._totals, self._seen = [0, 0, 0], [0, 0, 0]
         self._delivered = 0
         self._host_clock = "adapter" not in (options.timestamp_type or "")
         self._not_before_ns = 0
