@@ -132,10 +132,9 @@ def keep_colons(
 # --- Names ------------------------------------------------------------------------------------
 
 nitpicky = True
-# The values of a Literal are taken for classes where it is the type of an attribute.
-nitpick_ignore = [
-    ("py:class", reason) for reason in ("max_bytes", "max_packets", "stopped", "closed")
-]
+# The values of a Literal are taken for classes where it is the type of an attribute; some versions
+# of Sphinx keep their quotes.
+nitpick_ignore_regex = [("py:class", "'?(max_bytes|max_packets|stopped|closed)'?")]
 # In docstrings `this` is code; where it is the name of something here, it is a link as well.
 default_role = "py:code-or-name"
 OWN_NAMES = ("aiopcap.", "anyio.")

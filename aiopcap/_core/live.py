@@ -57,7 +57,7 @@ class LiveSource:
 
     def __init__(self, device: str, options: LiveOptions, filter: str | Filter | None) -> None:
         self.device = device
-        self.turn = threading.RLock()
+        self.turn: threading.RLock = threading.RLock()
         self.warnings: list[str]
         self._handle, self.warnings = open_handle(device, options)
         self.resource: Resource = Resource(f"the capture on {device}", self._release, self._abandon)

@@ -83,7 +83,7 @@ class Recording:
     """
 
     def __init__(self, source: LiveSource, writer: SavefileWriter, limits: DumpLimits) -> None:
-        self.owner = Owner(f"the live dump of {source.device}")
+        self.owner: Owner = Owner(f"the live dump of {source.device}")
         self._source = source
         self._writer = writer
         self._most_packets = limits.max_packets or math.inf
@@ -93,8 +93,8 @@ class Recording:
         self._bell = Bell()
         self._stopped: DumpReason | None = None
         self._over = threading.Event()
-        self.packets = 0
-        self.nbytes = writer.tell_all()
+        self.packets: int = 0
+        self.nbytes: int = writer.tell_all()
 
     @property
     def files(self) -> tuple[Path, ...]:

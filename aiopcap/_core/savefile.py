@@ -56,7 +56,7 @@ class SavefileSource:
         self._filter: Filter | None = None
         # What the reading thread filtered already, by the batch it was selected from.
         self._selected: dict[int, tuple[PacketBatch | None, Filter | None, PacketBatch]] = {}
-        self.descriptions = Descriptions()
+        self.descriptions: Descriptions = Descriptions()
         self._at_end = False
         self._failure: Exception | None = None
         self._wanted = 0
