@@ -20,10 +20,16 @@ from tests.support.resources import open_descriptors, resources
 
 pytestmark = pytest.mark.anyio
 
+
+async def _end_file(dumper: aiopcap.Dumper) -> None:
+    dumper.end_file()
+
+
 USES: dict[str, Callable[[aiopcap.Dumper, aiopcap.PacketBatch], Any]] = {
     "send": lambda dumper, _: dumper.send(Packet(b"x")),
     "send_batch": lambda dumper, batch: dumper.send_batch(batch),
     "send_statistics": lambda dumper, _: dumper.send_statistics("lan", InterfaceStatistics(0)),
+    "end_file": lambda dumper, _: _end_file(dumper),
     "flush": lambda dumper, _: dumper.flush(),
     "flush and sync": lambda dumper, _: dumper.flush(sync=True),
 }
