@@ -163,7 +163,7 @@ async def test_a_path_that_cannot_be_written(
     assert open_descriptors() == before
 
 
-@pytest.mark.parametrize("target", [None, 1.5, [1], object()], ids=repr)
+@pytest.mark.parametrize("target", [None, 1.5, [1], Ellipsis], ids=repr)
 async def test_what_is_no_target(target: Any) -> None:
     with pytest.raises(TypeError, match="written to a path"):
         await aiopcap.dump_open(target, linktype=1)
