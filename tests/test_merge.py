@@ -15,9 +15,9 @@ from anyio import wait_all_tasks_blocked
 
 import aiopcap
 from tests.reading import SlowFile, as_records, checkpoints, filled, pipe
-from tests.support.frames import frame, udp_frame
+from tests.support.frames import frame, number_of, numbered, udp_frame
 from tests.support.oracle import read_pcap
-from tests.support.pcapfiles import Record, pcap_bytes
+from tests.support.pcapfiles import Record, pcap_bytes, records
 from tests.support.pcapngfiles import enhanced_packet, interface, option, section
 from tests.support.witnesses import mergecap
 
@@ -520,3 +520,15 @@ async def test_a_loop_over_packets_lets_others_run() -> None:
     assert last.timestamp_ns == 59_999
     # 60 000 packets at 0.2 µs or more are twelve milliseconds, and one has its turn in each half.
     assert turns - before > 10
+
+
+async def test_a_followed_file_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    growing, other = tmp_path / "growing.pcap", tmp_path / "other.pcap"
+    growing.write_bytes(pcap_bytes(records(numbered(1))))
+    other.write_bytes(pcap_bytes(records(numbered(3))))
+    captures = [
+        await aiopcap.open_offline(growing, follow=True),
+        await aiopcap.open_offline(other),
+    ]
+    async with aiopcap.merge(*captures) as merged:
+        assert [number_of((await merged.receive()).data) for _ in range(4)] == [0, 0, 1, 2]

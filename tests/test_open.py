@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import anyio
 import pytest
 
 import aiopcap
@@ -262,3 +263,15 @@ async def test_other_hosts_are_refused(source: str) -> None:
 async def test_what_is_no_source(source: Any) -> None:
     with pytest.raises(TypeError, match="open_offline"):
         await aiopcap.open(source)
+
+
+async def test_a_savefile_is_followed_and_a_device_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "growing.pcap"
+    path.write_bytes(pcap_bytes(records(numbered(1))))
+    async with await aiopcap.open(f"file://{path}", follow=True) as capture:
+        await capture.receive()
+        with anyio.move_on_after(0) as scope:
+            await capture.receive()
+        assert scope.cancelled_caught
+    with pytest.raises(TypeError, match="savefiles only"):
+        await aiopcap.open("rpcap://lo", follow=True)

@@ -23,6 +23,9 @@ from aiopcap._streams.packetstream import PacketStream, translated
 class Capture(PacketStream):
     """A stream of packets, live or from a file: a `PacketStream` with a filter."""
 
+    # Whether nobody knows if there will be another packet: of a device, or a file that is followed.
+    _endless = False
+
     def __init__(self, source: PacketSource, name: str, filter: Filter | None) -> None:
         self._name = name
         super().__init__()

@@ -28,6 +28,8 @@ from aiopcap._streams.sending import Sending
 class LiveCapture(Capture):
     """Packets from a device; open one with `open_live`."""
 
+    _endless = True
+
     def __init__(self, source: LiveSource) -> None:
         super().__init__(source, source.device, source.filter)
         self._live = source

@@ -33,7 +33,7 @@ class _Feed:
     def __init__(self, capture: Capture, lane: Lane) -> None:
         self.capture = capture
         self.lane = lane
-        self.live = isinstance(capture, LiveCapture)
+        self.live = capture._endless
         self.ended = False
         self.failure: Exception | None = None
 
@@ -215,10 +215,10 @@ def merge(*captures: Capture, names: Sequence[str] | None = None, max_delay: flo
     Nothing is reordered within one capture: a file that is not sorted itself comes in its own
     order, as with mergecap. Packets with equal time stamps come in the order of the arguments.
 
-    A savefile is waited for, however long it takes, so files are merged exactly. A device is waited
-    for only while a packet of another capture is less than `max_delay` old: packets that come later
-    than that are delivered at once, out of order. Nothing waits while every capture has a packet in
-    hand.
+    A savefile is waited for, however long it takes, so files are merged exactly. A device, or a
+    file that is followed, is waited for only while a packet of another capture is less than
+    `max_delay` old: packets that come later than that are delivered at once, out of order. Nothing
+    waits while every capture has a packet in hand.
 
     Each packet says where it came from, in its `interface`: its device, or the name of its file.
     Where the packet says so itself, as in a pcapng file, it is "file:interface".

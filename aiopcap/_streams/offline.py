@@ -105,8 +105,9 @@ class _Fetching:
 class OfflineCapture(Capture, ObjectReceiveStream[Packet]):
     """The packets of a savefile; open one with `open_offline`."""
 
-    def __init__(self, source: SavefileSource, filter: Filter | None) -> None:
+    def __init__(self, source: SavefileSource, filter: Filter | None, *, follow: bool) -> None:
         super().__init__(source, source.name, filter)
+        self._endless = follow
         self._file = source
         self._fetching = _Fetching(source)
 
@@ -216,4 +217,4 @@ async def open_offline(
     except BaseException:
         core.close()
         raise
-    return OfflineCapture(core, program and program.filter)
+    return OfflineCapture(core, program and program.filter, follow=follow)

@@ -25,7 +25,11 @@ class LiveKeywords(TypedDict, total=False):
 
 
 async def open(
-    source: Source, *, filter: str | Filter | None = None, **options: Unpack[LiveKeywords]
+    source: Source,
+    *,
+    filter: str | Filter | None = None,
+    follow: bool = False,
+    **options: Unpack[LiveKeywords],
 ) -> LiveCapture | OfflineCapture:
     """Open a device or a savefile, whichever a source string names (pcap_open).
 
@@ -38,6 +42,7 @@ async def open(
         source: A source string (`SourceString.parse` has the rules), a `SourceString`, or an
             `os.PathLike`, which is always a path.
         filter: An expression (pcap-filter(7)) or a compiled filter.
+        follow: As for `open_offline`: for a savefile only.
         **options: Those of `open_live`, for a device only.
 
     Raises:
@@ -58,7 +63,9 @@ async def open(
             raise TypeError(
                 f"{', '.join(options)}: for devices only, and {printable(str(named))} is a savefile"
             )
-        return await open_offline(named.name, filter=filter)
+        return await open_offline(named.name, filter=filter, follow=follow)
+    if follow:
+        raise TypeError(f"follow: for savefiles only, and {printable(str(named))} is a device")
     try:
         return await open_live(named.name, filter=filter, **options)
     except NoSuchDeviceError as error:
