@@ -15,6 +15,9 @@ from aiopcap._native import ffi, lib
 _FILE_HEADER = struct.Struct("=IHHiIII")
 _CHUNK_BYTES = 1024 * 1024
 
+# PATH_MAX of Linux: who knows the path knows the file.
+LONGEST_PATH = 4096
+
 _PRECISIONS = {0xA1B23C4D: "nano", 0xA1B2C3D4: "micro"}
 _SWAPPED = {int.from_bytes(struct.pack(">I", magic), "little") for magic in _PRECISIONS}
 _PCAPNG = 0x0A0D0D0A
@@ -59,7 +62,7 @@ def open_to_append(path: Writable, header: bytes) -> Continued:
 
 
 def _continued(target: DescriptorTarget, header: bytes) -> Continued:
-    name = printable(str(target.name))
+    name = printable(str(target.name), LONGEST_PATH)
     fd = target.fileno()
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):

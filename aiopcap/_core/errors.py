@@ -182,10 +182,10 @@ def copy_of(error: E) -> E:
     return fresh
 
 
-def printable(name: str) -> str:
+def printable(name: str, most: int = 80) -> str:
     """Return a name from outside as it can be shown: short, with nothing a terminal obeys."""
     shown = name if name.isprintable() else ascii(name)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
 def text(pointer: object) -> str:
