@@ -15,6 +15,7 @@ from aiopcap._core.bytetarget import Writable
 from aiopcap._core.interfaces import Interface, InterfaceStatistics
 from aiopcap._core.linktype import LinkType
 from aiopcap._core.packet import Packet
+from aiopcap._core.recordbuffer import BUFFER_BYTES
 from aiopcap._core.rotation import Rotation
 from aiopcap._core.savefileformat import SavefileFormat
 from aiopcap._core.savefileopening import choose_format, open_writer
@@ -281,7 +282,7 @@ async def dump_open(
     compression: str | None = "auto",
     append: bool = False,
     rotate: Rotation | None = None,
-    buffer_bytes: int = 2 * 1024 * 1024,
+    buffer_bytes: int = BUFFER_BYTES,
     when_full: WhenFull = "wait",
 ) -> Dumper:
     """Open a savefile for writing.
