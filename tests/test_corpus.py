@@ -117,3 +117,25 @@ async def test_tcpdump_still_counts_what_the_manifests_say(corpus: Path) -> None
         async with await aiopcap.open_offline(path) as capture:
             count = sum([len(batch) async for batch in capture.batches()])
         assert count == int(row["tcpdump_count"]) == tcpdump_count(path)
+
+
+# Small ones: each is read once for every byte it has.
+CUT_FILES = 20
+CUT_BYTES = 1500
+
+
+async def test_good_files_cut_at_every_byte(corpus: Path) -> None:
+    paths = [path for name in SETS for path in sorted((corpus / name).glob("*.pcap*"))]
+    good = [
+        path
+        for path in paths
+        if path.stat().st_size <= CUT_BYTES and read_savefile(path.read_bytes()).end == "complete"
+    ]
+    chosen = good[:: max(1, len(good) // CUT_FILES)][:CUT_FILES]
+    assert len(chosen) == CUT_FILES
+    for path in chosen:
+        content = path.read_bytes()
+        for length in range(len(content)):
+            outcome = await read_all(content[:length])
+            assert outcome.reading == read_savefile(content[:length]), (path.name, length)
+            assert outcome.error is None or isinstance(outcome.error, aiopcap.SavefileError)

@@ -399,3 +399,57 @@ async def test_frames_are_sent_and_counters_read_beside_it(veth: Veth, path: Pat
             came = [data for data in await far.everything() if number_of(data) >= 10_000]
     assert came == outgoing
     assert written(path.read_bytes()) == list(range(20_000))
+
+
+async def test_a_dump_that_rotates(veth: Veth, tmp_path: Path) -> None:
+    async with await open_live(veth.near) as capture:
+        dump = await capture.live_dump(
+            tmp_path / "part.pcap", max_packets=50, rotate=aiopcap.Rotation(max_packets=20)
+        )
+        veth.send(numbered(60))
+        report = await end_of(dump)
+        assert [len(written(path.read_bytes())) for path in dump.files] == [20, 20, 10]
+        assert [n for path in dump.files for n in written(path.read_bytes())] == list(range(50))
+        sizes = sum(path.stat().st_size for path in dump.files)
+        assert (report.packets, report.nbytes, report.reason) == (50, sizes, "max_packets")
+        assert numbers(await take(capture, 10)) == list(range(50, 60))
+
+
+async def test_a_rotation_has_limits_of_its_own(veth: Veth, tmp_path: Path) -> None:
+    async with await open_live(veth.near) as capture:
+        with pytest.raises(ValueError, match="rotation"):
+            await capture.live_dump(
+                tmp_path / "x.pcap", max_bytes=100, rotate=aiopcap.Rotation(max_packets=2)
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file.pcapng", "file.pcap.gz", "file.pcapng.gz"])
+async def test_a_dump_in_another_format(name: str, veth: Veth, tmp_path: Path) -> None:
+    path = tmp_path / name
+    async with await open_live(veth.near, filter="ether proto 0x88b5") as capture:
+        dump = await capture.live_dump(path, max_packets=30)
+        veth.send(numbered(30))
+        assert (await end_of(dump)).packets == 30
+    assert len(tshark_fields(path, "frame.number")) == 30
+    async with await aiopcap.open_offline(path) as copy:
+        packets = [packet async for packet in copy]
+        assert numbers(packets) == list(range(30))
+        if ".pcapng" in name:
+            assert [interface.name for interface in copy.interfaces] == [veth.near]
+            assert copy.interfaces[0].filter == "ether proto 0x88b5"
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+async def test_a_limit_of_bytes_holds_in_pcapng(extra: int, veth: Veth, tmp_path: Path) -> None:
+    path = tmp_path / "file.pcapng"
+    async with await open_live(veth.near) as capture:
+        async with await capture.live_dump(path, max_packets=1) as dump:
+            veth.send(numbered(1))
+            first = (await end_of(dump)).nbytes
+        limit = first + 3 * (32 + 60) - extra
+        dump = await capture.live_dump(path, max_bytes=limit)
+        veth.send(numbered(10))
+        report = await end_of(dump)
+    assert report.packets == 4 - extra
+    assert report.nbytes == path.stat().st_size <= limit
