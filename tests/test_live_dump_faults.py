@@ -142,7 +142,7 @@ async def test_a_full_disk_is_reported_each_time(veth: Veth, tmp_path: Path, cal
         async with await open_live(veth.near, buffer_size=32 * 2**20) as capture:
             dump = await capture.live_dump(path)
             # More than one of the buffers, so that one is on its way to the disk.
-            veth.send(numbered(1000, 1400) if call == "wait" else numbered(100, 1400))
+            veth.send(numbered(3000, 1400) if call == "wait" else numbered(100, 1400))
             if call == "wait":
                 with anyio.fail_after(PATIENCE), pytest.raises(aiopcap.SavefileWriteError):
                     await dump.wait()

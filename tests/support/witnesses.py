@@ -35,8 +35,15 @@ def require_program(name: str) -> str:
     return path
 
 
+def _environment() -> dict[str, str]:
+    # A sanitizer that was loaded into this process makes some of them hang.
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
 def _output(argv: list[str], standard_input: bytes = b"") -> str:
-    run = subprocess.run(argv, input=standard_input, capture_output=True, check=False)
+    run = subprocess.run(
+        argv, input=standard_input, capture_output=True, check=False, env=_environment()
+    )
     if run.returncode != 0:
         raise RuntimeError(f"{argv[0]}: {run.stderr.decode(errors='replace').strip()}")
     return run.stdout.decode()
@@ -44,10 +51,8 @@ def _output(argv: list[str], standard_input: bytes = b"") -> str:
 
 def mergecap(target: str | PathLike[str], *sources: str | PathLike[str]) -> None:
     """Merge savefiles by their time stamps to one with nanoseconds."""
-    # A sanitizer that was loaded into this process makes it hang.
-    env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     argv = [require_program("mergecap"), "-F", "nsecpcap", "-w", target, *sources]
-    subprocess.run(argv, env=env, check=True)
+    subprocess.run(argv, env=_environment(), check=True)
 
 
 def tcpdump(savefile: str | PathLike[str], *arguments: str) -> str:
