@@ -31,7 +31,7 @@ class DumpLimits:
     """Where a dump ends by itself, checked; 0 is no limit.
 
     Attributes:
-        max_bytes: The most bytes of the file, its header included; in a rotation, of all.
+        max_bytes: The most bytes of the file, its header included; of no rotation.
         max_packets: The most packets in it.
         header_bytes: The length of its header.
     """

@@ -19,6 +19,7 @@ SOURCES = (
     "savefile",
     "savefile_pcap",
     "savefile_pcapng",
+    "pcapng_packet",
     "pseudoheader",
     "records",
     "blocks",
