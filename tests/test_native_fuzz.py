@@ -14,7 +14,14 @@ from tests.savefile_samples import SAMPLES
 
 ROOT = Path(__file__).parent.parent
 NATIVE = ROOT / "aiopcap" / "_native"
-SOURCES = ("savefile", "savefile_pcap", "savefile_pcapng", "pcapng_packet", "pseudoheader", "records")
+SOURCES = (
+    "savefile",
+    "savefile_pcap",
+    "savefile_pcapng",
+    "pcapng_packet",
+    "pseudoheader",
+    "records",
+)
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SECONDS = 2
 
